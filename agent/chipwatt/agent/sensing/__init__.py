@@ -1,0 +1,1 @@
+"""What every source shares: the contract, the registry, rooted file reads."""

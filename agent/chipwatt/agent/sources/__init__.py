@@ -1,0 +1,1 @@
+"""One file a vendor interface; each registers itself with ``@source``."""

@@ -1,0 +1,1 @@
+"""The collector: takes batches, keeps the books, answers and exports."""

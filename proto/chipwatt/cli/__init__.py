@@ -1,0 +1,1 @@
+"""The command ``chipwatt``: one entry point, one module a sub-command."""

@@ -1,0 +1,1 @@
+"""Typed client of the collector: what programs of others import."""

@@ -1,0 +1,1 @@
+"""What agent and collector agree on: words, units, columns, codec, settings."""
