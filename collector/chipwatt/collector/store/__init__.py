@@ -1,0 +1,1 @@
+"""Durable books: SQLite in WAL mode, columns in zstd blocks, a file a day."""
