@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -10,31 +11,56 @@ from pathlib import Path
 
 from chipwatt.core.model import DeviceKind
 
+_PCI_MARK = 1 << 32
+_PCI_ADDRESS = re.compile(r"([0-9a-f]{4,5}):([0-9a-f]{2}):([0-1][0-9a-f])\.([0-7])", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class DeviceId:
     """A physical chip or module.
 
-    ``uid`` is the vendor's 128-bit UUID where there is one, else 0, in which
-    case ``ordinal`` (package number, position in PCI order) tells devices of
-    one kind apart.
+    Either ``uid`` names it (the vendor's 128-bit UUID, or a PCI address made by
+    ``pci_uid``) and ``ordinal`` is 0, or ``uid`` is 0 and ``ordinal`` (package
+    number, position) tells devices of one kind apart.
     """
 
     kind: DeviceKind
     ordinal: int = 0
     uid: int = 0
 
+    def __post_init__(self) -> None:
+        if self.uid and self.ordinal:
+            raise ValueError("a device has a uid or an ordinal, not both")
+
     def __str__(self) -> str:
-        """Return ``cpu/0``, ``module/0`` or ``gpu/GPU-<uuid>``."""
+        """Return ``cpu/0``, ``gpu/GPU-<uuid>`` or ``gpu/0000:c1:00.0``."""
         name = self.kind.name.lower()
         if not self.uid:
             return f"{name}/{self.ordinal}"
+        if self.uid >> 32 == 1:
+            function = self.uid & 0xFFFF
+            domain = (self.uid >> 16) & 0xFFFF
+            bus, slot = function >> 8, (function >> 3) & 0x1F
+            return f"{name}/{domain:04x}:{bus:02x}:{slot:02x}.{function & 7}"
         prefix = "GPU-" if self.kind is DeviceKind.GPU else ""
         return f"{name}/{prefix}{uuid.UUID(int=self.uid)}"
 
 
+def pci_uid(address: str) -> int:
+    """Return the uid of a PCI function such as ``0000:c1:00.0``.
+
+    Real UUIDs are never this small, so the two cannot meet. Raises ValueError
+    where ``address`` is not one.
+    """
+    match = _PCI_ADDRESS.fullmatch(address.lower())
+    if match is None or int(match[1], 16) > 0xFFFF:
+        raise ValueError(f"{address!r} is no PCI address")
+    domain, bus, slot, function = (int(part, 16) for part in match.groups())
+    return _PCI_MARK | domain << 16 | bus << 8 | slot << 3 | function
+
+
 def parse_device(text: str) -> DeviceId:
-    """Read what ``str(DeviceId)`` wrote; the ordinal of a UUID device comes back as 0.
+    """Read what ``str(DeviceId)`` wrote.
 
     Raises ValueError where ``text`` is no device id.
     """
@@ -45,6 +71,8 @@ def parse_device(text: str) -> DeviceId:
         raise ValueError(f"{text!r} is no device id: unknown kind {kind_name!r}") from None
     if rest.isdigit():
         return DeviceId(kind, int(rest))
+    if ":" in rest:
+        return DeviceId(kind, 0, pci_uid(rest))
     return DeviceId(kind, 0, uuid.UUID(rest.removeprefix("GPU-")).int)
 
 
