@@ -33,6 +33,8 @@ from chipwatt.core.records import Throttle
 class PyRaplConfig:
     """``[sources.pyrapl]``."""
 
+    enabled: bool = False
+    """Whether pyRAPL is asked at all; only worth it for a comparison."""
     max_package_power_w: int = 1000
     """Above this a change of a counter is impossible."""
 
@@ -51,6 +53,11 @@ class PyRaplSource:
         self._layout: list[tuple[Any, int]] = []
 
     def open(self) -> Sequence[Sensor]:
+        if not self._config.enabled:
+            raise SourceUnavailable(
+                AbsentReason.DISABLED,
+                "a cross-check only: set sources.pyrapl.enabled = true to compare with it",
+            )
         library = _binding()
         sensors = []
         for api, domain in ((library.PkgAPI, Domain.PACKAGE), (library.DramAPI, Domain.DRAM)):
