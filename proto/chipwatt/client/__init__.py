@@ -1,1 +1,40 @@
-"""Typed client of the collector: what programs of others import."""
+"""What a program asks a collector, as plain Python values.
+
+::
+
+    from chipwatt.client import CollectorClient
+
+    with CollectorClient("127.0.0.1:9733") as collector:
+        for host in collector.hosts():
+            for window in collector.windows(host.host_id):
+                print(window.device, window.energy_uj)
+"""
+
+from chipwatt.client.collector import CollectorClient, RequestRefused
+from chipwatt.client.values import (
+    CollectorStatus,
+    DeviceInfo,
+    HeadroomInfo,
+    HostDevices,
+    HostInfo,
+    LatestState,
+    NodeParent,
+    Provenance,
+    TopologyInfo,
+    TopologyNode,
+)
+
+__all__ = [
+    "CollectorClient",
+    "CollectorStatus",
+    "DeviceInfo",
+    "HeadroomInfo",
+    "HostDevices",
+    "HostInfo",
+    "LatestState",
+    "NodeParent",
+    "Provenance",
+    "RequestRefused",
+    "TopologyInfo",
+    "TopologyNode",
+]

@@ -88,7 +88,7 @@ def host_id(state_dir: Path, root: Path = Path("/")) -> bytes:
             value = bytes.fromhex((root / name).read_text().strip())
         except (OSError, ValueError):
             continue
-        if len(value) == 16:
+        if len(value) == 16 and any(value):
             return value
     kept = state_dir / "host-id"
     try:

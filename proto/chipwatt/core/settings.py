@@ -2,9 +2,11 @@
 
 A configuration is a tree of frozen dataclasses whose fields all have
 defaults. Field types: ``bool``, ``int``, ``float``, ``str``, ``Path``,
-``Duration``, ``Size``, ``tuple[str, ...]``, ``X | None`` of these, and nested
-dataclasses for tables. The string literal under a field is its documentation
-and becomes the comment in ``dump``.
+``Duration``, ``Size``, ``tuple[str, ...]``, ``X | None`` of these, nested
+dataclasses for tables, and ``Mapping[str, Any]`` for a table whose keys someone
+else knows: it comes as TOML gave it, and ``dump`` writes what dataclasses it
+holds. The string literal under a field is its documentation and becomes the
+comment in ``dump``.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ _DURATION_NS = {
     "h": 3_600_000_000_000, "d": 86_400_000_000_000,
 }  # fmt: skip
 _SIZE_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 
 T = TypeVar("T")
@@ -58,7 +62,7 @@ def load(cls: type[T], path: Path | None) -> T:
     if path is None:
         return build(cls, {}, "defaults")
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -94,8 +98,11 @@ def dump(config: Any, table: str = "") -> str:
     for f in fields(config):
         value = getattr(config, f.name)
         comment = textwrap.wrap(comments.get(f.name, ""), 96)
+        name = f"{table}.{f.name}" if table else f.name
+        if isinstance(value, Mapping):
+            nested.extend(dump(item, f"{name}.{_key(key)}") for key, item in value.items())
+            continue
         if is_dataclass(value):
-            name = f"{table}.{f.name}" if table else f.name
             nested.append("\n".join([*(f"# {line}" for line in comment), dump(value, name)]))
             continue
         plain.extend(f"# {line}" for line in comment)
@@ -109,27 +116,35 @@ def dump(config: Any, table: str = "") -> str:
 def _convert(wanted: Any, value: Any, where: str) -> Any:
     if typing.get_origin(wanted) in (types.UnionType, typing.Union):
         wanted = next(arg for arg in typing.get_args(wanted) if arg is not type(None))
-    if is_dataclass(wanted):
+    if is_dataclass(wanted) or typing.get_origin(wanted) is Mapping:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} is a table, got {value!r}")
-        return build(typing.cast("type[Any]", wanted), value, where)
+        return build(wanted, value, where) if isinstance(wanted, type) else dict(value)
     try:
-        if wanted is Duration or wanted is Size:
-            return (duration if wanted is Duration else size)(value)
-        if wanted is Path:
-            return Path(_exactly(str, value))
-        if typing.get_origin(wanted) is tuple:
-            return tuple(_exactly(str, item) for item in _exactly(list, value))
-        if wanted is float and type(value) is int:
-            return float(value)
-        return _exactly(wanted, value)
+        return _convert_value(wanted, value)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from None
 
 
+def _convert_value(wanted: Any, value: Any) -> Any:
+    if wanted is Duration or wanted is Size:
+        return (duration if wanted is Duration else size)(value)
+    if wanted is Path:
+        text = _exactly(str, value)
+        return Path(text).expanduser() if text.startswith("~/") else Path(text)
+    if typing.get_origin(wanted) is tuple:
+        return tuple(_exactly(str, item) for item in _exactly(list, value))
+    if wanted is float and type(value) is int:
+        return float(value)
+    return _exactly(wanted, value)
+
+
 def _exactly(wanted: type[T], value: Any) -> T:
     if type(value) is not wanted:
-        name = {"str": "text", "list": "a list of text", "bool": "true or false"}
+        name = {
+            "str": "text", "list": "a list of text", "bool": "true or false",
+            "int": "a whole number", "float": "a number",
+        }  # fmt: skip
         raise TypeError(f"{name.get(wanted.__name__, wanted.__name__)} expected, got {value!r}")
     return value
 
@@ -159,15 +174,25 @@ def _literal(annotation: Any, value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_literal(str, item) for item in value) + "]"
     if isinstance(value, (str, Path)):
-        return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return _text(str(value))
     return str(value)
+
+
+def _text(value: str) -> str:
+    """Write a basic string as TOML 1.0 has it."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", escaped) + '"'
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _text(key)
 
 
 def _field_comments(cls: type) -> dict[str, str]:
     """Return the string literal under each field of a dataclass."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except OSError:
+    except (OSError, TypeError):  # made at run time: it has no source
         return {}
     body = typing.cast("ast.ClassDef", tree.body[0]).body
     return {

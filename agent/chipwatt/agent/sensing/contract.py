@@ -91,6 +91,8 @@ class Source(Protocol):
     library: ClassVar[bool]
     """True where a poll enters a vendor library, which may block: such a source is
     polled by a worker of its own, with a time limit, never by the deadline loop."""
+    fallback: ClassVar[bool]
+    """True for a model: used only for devices that no other source has a sensor for."""
 
     def open(self) -> Sequence[Sensor]:
         """Find the sensors. Raises SourceUnavailable."""

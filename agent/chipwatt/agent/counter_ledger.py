@@ -1,0 +1,178 @@
+"""A firmware energy counter to edges: wraps, resets, jumps, resumption."""
+
+from __future__ import annotations
+
+from chipwatt.agent.ledger import NS_MW_PER_UJ, Break, Ledger
+from chipwatt.agent.timing import Timing
+from chipwatt.core.columns import MAX_ENERGY_UJ
+from chipwatt.core.model import Flag, GapReason
+
+_CONVINCED = 3
+"""Rising readings, plausible to one another, that make an impossible level believed."""
+
+
+class CounterLedger(Ledger):
+    """A firmware counter of µJ; ``cumulative_uj`` is the counter itself, unwrapped."""
+
+    counter = True
+
+    def __init__(
+        self,
+        timing: Timing,
+        *,
+        max_power_mw: int,
+        unix_offset_ns: int,
+        modulus_uj: int = 0,
+        resolution_uj: int = 1,
+    ) -> None:
+        super().__init__(timing, max_power_mw=max_power_mw, unix_offset_ns=unix_offset_ns)
+        self._modulus_uj = modulus_uj
+        self._resolution_uj = resolution_uj
+        self._highest_uj = modulus_uj - 1 if modulus_uj else MAX_ENERGY_UJ
+        self._raw_uj = 0
+        self._total_uj = 0
+        self._doubtful: list[tuple[int, int]] = []
+        self.retime(timing)
+
+    def observe(self, mono_ns: int, value: int) -> None:
+        since_ns = mono_ns - self.seen_ns
+        delta_uj = value - self._raw_uj
+        if 0 < since_ns <= self._plain_ns and 0 <= delta_uj <= self._plain_uj:
+            self.seen_ns = mono_ns
+            if not delta_uj:
+                self.repeated += 1
+                return
+            self._raw_uj = value
+            self._total_uj += delta_uj
+            self.got += 1
+            self.changed_ns = mono_ns
+            self.times_ns.append(mono_ns)
+            self.cumulative_uj.append(self._total_uj)
+            return
+        self._look_twice(mono_ns, value)
+
+    def resume(self, epoch: int, cumulative_uj: int, end_mono_ns: int) -> None:
+        super().resume(epoch, cumulative_uj, end_mono_ns)
+        self._total_uj = cumulative_uj
+        self._raw_uj = cumulative_uj % self._modulus_uj if self._modulus_uj else cumulative_uj
+
+    def retime(self, timing: Timing) -> None:
+        super().retime(timing)
+        # Up to here a rise is possible in any interval and cannot hide a wrap in a short one.
+        self._plain_uj = self._possible_uj(0)
+        if self._modulus_uj:
+            unique_uj = self._modulus_uj - self._possible_uj(timing.allowed_ns)
+            self._plain_uj = min(self._plain_uj, unique_uj)
+
+    def _possible_uj(self, span_ns: int) -> int:
+        return (
+            self._resolution_uj
+            + self._max_power_mw * (span_ns + self.timing.slack_ns) // NS_MW_PER_UJ
+        )
+
+    def _look_twice(self, mono_ns: int, value: int) -> None:
+        if not 0 <= value <= self._highest_uj:
+            self.dropped += 1
+            return
+        if not self.times_ns:
+            self._begin(mono_ns, value, None)
+            return
+        since_ns = mono_ns - self.seen_ns
+        if since_ns <= 0:
+            self.repeated += 1
+            return
+        delta_uj = value - self._raw_uj
+        if self._modulus_uj:
+            delta_uj %= self._modulus_uj
+        possible_uj = self._possible_uj(since_ns)
+        # A counter may owe a rise since its last change; a wrap is believed only if
+        # the time since the last answer, when it had not wrapped yet, is enough for it.
+        owed_ns = since_ns if value < self._raw_uj else mono_ns - self.changed_ns
+        if delta_uj < 0 or delta_uj > self._possible_uj(owed_ns):
+            self._impossible(mono_ns, value)
+        elif self._modulus_uj and delta_uj + self._modulus_uj <= possible_uj:
+            wraps = (possible_uj - delta_uj) // self._modulus_uj
+            bounds = (delta_uj, delta_uj + wraps * self._modulus_uj)
+            self._begin(mono_ns, value, self._away or GapReason.SENSOR_STALLED, bounds)
+        elif self._away not in {None, GapReason.AGENT_DOWN} and value <= possible_uj:
+            # It went away and may have started anew at zero in between: a restarted
+            # counter cannot show more than what the time since allows.
+            self._begin(mono_ns, value, self._away)
+        else:
+            self._go_on(mono_ns, value, delta_uj)
+
+    def _go_on(self, mono_ns: int, value: int, delta_uj: int) -> None:
+        since_ns = mono_ns - self.seen_ns
+        if self._away is not None or since_ns > self.timing.silence_ns:
+            flags = Flag.RESUMED if self._away is GapReason.AGENT_DOWN else 0
+            self.hold()
+            last_ns = self.times_ns[-1]
+            self.breaks.append(Break(last_ns, mono_ns, self.epoch, delta_uj, delta_uj, None, flags))
+            self._total_uj += delta_uj
+            self._edge(mono_ns, self._total_uj)
+        else:
+            if since_ns > self.timing.allowed_ns:
+                self.holes.append((self.seen_ns, mono_ns))
+            self._total_uj += delta_uj
+            if delta_uj:
+                self._edge(mono_ns, self._total_uj)
+        if delta_uj:
+            self.got += 1
+            self.changed_ns = mono_ns
+        else:
+            self.repeated += 1
+        self._raw_uj, self.seen_ns = value, mono_ns
+        self._doubtful.clear()
+        self._resume_plain()
+
+    def _impossible(self, mono_ns: int, value: int) -> None:
+        if self._away is not None:
+            reason = GapReason.COUNTER_RESET if value < self._raw_uj else self._away
+            self._begin(mono_ns, value, reason)
+        elif value < self._raw_uj:
+            self._begin(mono_ns, value, GapReason.COUNTER_RESET)
+        else:
+            self._doubt(mono_ns, value)
+
+    def _doubt(self, mono_ns: int, value: int) -> None:
+        """Drop a jump upwards, unless the counter lives on at its new level.
+
+        A sentinel that is read again and again does not rise, so it never convinces.
+        """
+        self.dropped += 1
+        self._plain_ns = 0
+        if self._doubtful:
+            before_ns, before_uj = self._doubtful[-1]
+            if value == before_uj or mono_ns <= before_ns:
+                return
+            if not 0 < value - before_uj <= self._possible_uj(mono_ns - before_ns):
+                self._doubtful.clear()
+        self._doubtful.append((mono_ns, value))
+        if len(self._doubtful) < _CONVINCED:
+            return
+        (first_ns, first_uj), *later = self._doubtful
+        self._begin(first_ns, first_uj, GapReason.IMPLAUSIBLE)
+        for later_ns, later_uj in later:
+            self.observe(later_ns, later_uj)
+
+    def _begin(
+        self,
+        mono_ns: int,
+        value: int,
+        reason: GapReason | None,
+        bounds_uj: tuple[int, int] | None = None,
+    ) -> None:
+        """Open an epoch at ``value``; with a ``reason`` the time before it is a gap."""
+        self.epoch = self._next_epoch(mono_ns)
+        self.first_epoch = self.first_epoch or self.epoch
+        if reason is not None:
+            self.hold()
+            unseen_ns = mono_ns - self.times_ns[-1] + self.timing.unseen_ns
+            bounds_uj = bounds_uj or (0, self._max_power_mw * unseen_ns // NS_MW_PER_UJ)
+            self._gap(mono_ns, reason, *bounds_uj)
+        self._raw_uj = self._total_uj = value
+        self.seen_ns = self.changed_ns = mono_ns
+        self.got += 1
+        self._edge(mono_ns, value)
+        self._doubtful.clear()
+        self._resume_plain()

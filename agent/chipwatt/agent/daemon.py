@@ -1,0 +1,149 @@
+"""The agent process: builds its stages, runs them, ends them in order.
+
+::
+
+    sensing child → intake → spool → uplink
+                        status file looks at all of them
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from chipwatt.agent import sensing_child
+from chipwatt.agent.config import AgentConfig
+from chipwatt.agent.intake import Intake
+from chipwatt.agent.sensing_child import SensingChild
+from chipwatt.agent.sensing_link import Start
+from chipwatt.agent.spool.spool import Spool
+from chipwatt.agent.spool.threaded import ThreadedSpool
+from chipwatt.agent.status_file import StatusFile
+from chipwatt.agent.uplink import Host, Uplink
+from chipwatt.core import identity, log
+from chipwatt.core.clock import NS_PER_S, SystemClock
+from chipwatt.core.errors import SpoolError
+from chipwatt.core.lifecycle import stop_requested
+from chipwatt.core.wire import VERSION
+
+STATUS_EVERY_S = 1.0
+FLUSH_S = 2.0
+"""How long an agent that ends waits for the disk to take what is left in memory."""
+_log = log.get(__name__)
+
+
+class Daemon:
+    """One run of the agent."""
+
+    def __init__(
+        self, config: AgentConfig, sensing_command: Sequence[str] = sensing_child.COMMAND
+    ) -> None:
+        """Open the spool, whose directory is made where there is none.
+
+        Raises SpoolError or ConfigError. To be called on the event loop that ``run`` is.
+        """
+        boot_id = identity.boot_id()
+        self._config = config
+        self._spool = ThreadedSpool(Spool(config.state_dir / "spool", boot_id, config.spool))
+        try:
+            host_id = identity.host_id(config.state_dir)
+        except OSError as error:
+            raise SpoolError(
+                f"{config.state_dir}: this host's id cannot be kept: {error.strerror}; "
+                "give --state-dir a folder that this user may write"
+            ) from None
+        major, minor, patch = VERSION
+        host = Host(host_id, boot_id, major * 1_000_000 + minor * 1000 + patch)
+        self._intake = Intake(self._spool)
+        self._child = SensingChild(
+            Start(config.sensing.to_plain(), config.sources), self._intake, sensing_command
+        )
+        self._uplink = Uplink(config.collector, config.uplink, host, self._spool)
+        self._status = StatusFile(
+            config.status_path,
+            config.collector,
+            SystemClock(),
+            self._spool,
+            self._intake,
+            self._child,
+            self._uplink.state,
+        )
+
+    async def run(self, stop: asyncio.Event, *, until_delivered: bool = False) -> int:
+        """Run until ``stop`` is set and return the process's exit code.
+
+        With ``until_delivered`` also until a replay has ended and the collector
+        has all of it. What could not be delivered waits in the spool.
+        """
+        sensing = asyncio.create_task(self._child.run())
+        main = asyncio.create_task(self._until_end(sensing, stop, until_delivered))
+        endless = [
+            asyncio.create_task(work)
+            for work in (self._intake.run(), self._uplink.run(), self._write_status())
+        ]
+        _log.info(
+            "agent started", collector=self._config.collector, state_dir=self._config.state_dir
+        )
+        try:
+            await asyncio.wait([main, *endless], return_when=asyncio.FIRST_COMPLETED)
+            for stage in endless:
+                if stage.done():
+                    stage.result()  # it has failed, and that is a fault of ours
+            code = await main
+        finally:
+            tasks = (main, sensing, *endless)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._spool.close()
+            self._status.write(ended=True)
+        _log.info("agent ended", code=code, unacked=self._spool.counts.unacked)
+        return code
+
+    async def _until_end(
+        self, sensing: asyncio.Task[int], stop: asyncio.Event, until_delivered: bool
+    ) -> int:
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([sensing, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if sensing.done() and sensing.result() == 0:
+                if until_delivered:
+                    delivered = asyncio.create_task(self._delivered())
+                    await asyncio.wait([delivered, stopped], return_when=asyncio.FIRST_COMPLETED)
+                    delivered.cancel()
+                else:
+                    await stopped
+        finally:
+            stopped.cancel()
+        self._child.stop()
+        code = await sensing
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._intake.flush(), FLUSH_S)
+        with suppress(TimeoutError):
+            grace_s = self._config.drain_grace / NS_PER_S
+            await asyncio.wait_for(self._spool.drained.wait(), grace_s)
+        return code
+
+    async def _delivered(self) -> None:
+        await self._intake.flush()
+        await self._spool.drained.wait()
+
+    async def _write_status(self) -> None:
+        while True:
+            self._status.write()
+            await asyncio.sleep(STATUS_EVERY_S)
+
+
+def serve(config: AgentConfig, *, until_delivered: bool) -> int:
+    """Run the agent on an event loop of its own until a signal ends it; returns the exit code.
+
+    Raises SpoolError where the state directory cannot be used.
+    """
+    log.setup(config.log)
+
+    async def session() -> int:
+        stop = stop_requested(asyncio.get_running_loop())
+        return await Daemon(config).run(stop, until_delivered=until_delivered)
+
+    return asyncio.run(session())

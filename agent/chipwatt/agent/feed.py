@@ -1,0 +1,236 @@
+"""One open source while it is sampled: its deadlines, its meters and where its readings go.
+
+A poll has three outcomes. Readings go to the reducer. A transient error is
+counted. Anything else breaks the source, and ``recovery`` takes over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Final, Protocol, cast
+
+from chipwatt.agent.deadlines import LATE_NS, Schedule
+from chipwatt.agent.inventory import Opened
+from chipwatt.agent.library_worker import LibraryWorker, Outcome, Poller
+from chipwatt.agent.profiler.reducer import Reducer
+from chipwatt.agent.recovery import REOPEN_NS, Reopening, Silence
+from chipwatt.agent.refresh import RefreshMeter, poll_period_ns
+from chipwatt.agent.sensing.contract import Sensor, Source, TransientReadError
+from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock
+
+MEASURE_NS: Final = NS_PER_S
+"""Length of the fast polling with which a source starts, to see its refresh."""
+_MEASURE_PERIOD_NS = NS_PER_MS
+_MEASURE_LIBRARY_PERIOD_NS = 20 * NS_PER_MS
+_UNKNOWN_LIBRARY_PERIOD_NS = 50 * NS_PER_MS
+_MAX_WIDENED_NS = NS_PER_S
+"""The cost budget widens no period beyond this; slower sensors keep their own."""
+
+
+class Feed:
+    """A source and everything that sampling knows about it."""
+
+    def __init__(
+        self, opened: Opened, first_position: int, reducer: Reducer, clock: Clock, fastest_ns: int
+    ) -> None:
+        """Begin at once; the sensors in use are the reducer's from ``first_position`` on."""
+        now_ns = clock.mono_ns()
+        self.name = opened.name
+        self.interface = opened.source.interface
+        self.library = opened.worker is not None
+        self.sensors: tuple[Sensor, ...] = tuple(opened.sensors[local] for local in opened.kept)
+        self.positions = tuple(range(first_position, first_position + len(self.sensors)))
+        self.meters = [RefreshMeter(s.refresh_ns, stamped=s.stamped) for s in self.sensors]
+        self.schedule = Schedule(
+            now_ns, _MEASURE_LIBRARY_PERIOD_NS if self.library else _MEASURE_PERIOD_NS
+        )
+        self.measured_at_ns = now_ns + MEASURE_NS
+        """End of the first, fast measurement."""
+        self.rate_reduced = False
+        self.is_open = True
+        self.deadlines = self.late_deadlines = self.transient_errors = self.breaks = 0
+        self._polls = self._poll_ns = 0
+        self._library_before_ns = 0
+        self._reducer = reducer
+        self._clock = clock
+        self._fastest_ns = fastest_ns
+        self._silence = Silence(reducer, self.positions, self.meters, now_ns)
+        self._reopening = Reopening(opened.name, opened.make, clock, library=self.library)
+        self._worker: LibraryWorker | None = None
+        self._begin(opened.source, opened.worker, opened.sensors, now_ns)
+
+    def poll(self, now_ns: int) -> None:
+        """Poll an inline source whose deadline has come."""
+        late_ns = now_ns - self.schedule.next_ns
+        due = self.schedule.advance(now_ns)
+        self.deadlines += due
+        self.late_deadlines += due - 1 + (late_ns > LATE_NS)
+        self._absorb(self._poller.poll(due))
+
+    def drain(self) -> None:
+        """Take in what a library's thread has read."""
+        if self._worker is not None:
+            for outcome in self._worker.drain():
+                self._absorb(outcome)
+
+    def look_after(self, now_ns: int, call_timeout_ns: int) -> None:
+        """Notice silence, and reopen a broken source; about once a second."""
+        if not self.is_open:
+            found = self._reopening.attempt(now_ns)
+            if found is not None:
+                self._begin(*found, now_ns)
+            return
+        stalled = self._worker is not None and self._worker.stalled(call_timeout_ns)
+        self._silence.check(now_ns, self.schedule.period_ns, stalled=stalled)
+        if now_ns - self._begun_ns > REOPEN_NS:
+            self._reopening.works()
+
+    def assess(self) -> bool:
+        """Renew the estimates of refresh; True where one moved."""
+        moved = [meter.assess(self.schedule.period_ns) for meter in self.meters]
+        return any(moved)
+
+    def refresh_known(self) -> bool:
+        """Whether every sensor's refresh is known, measured or documented."""
+        return all(meter.refresh_ns for meter in self.meters)
+
+    def set_period(self, factor: int, now_ns: int) -> None:
+        """Poll at half the shortest refresh, times the cost budget's ``factor``."""
+        refresh_ns = min(meter.refresh_ns for meter in self.meters)
+        base_ns = poll_period_ns(refresh_ns, self._fastest_ns)
+        if self.library and not refresh_ns:
+            base_ns = max(base_ns, _UNKNOWN_LIBRARY_PERIOD_NS)
+        period_ns = max(base_ns, min(base_ns * factor, _MAX_WIDENED_NS))
+        self.rate_reduced = period_ns > base_ns
+        if period_ns != self.schedule.period_ns:
+            self.schedule.change(period_ns, now_ns)
+            if self._worker is not None:
+                self._worker.change(period_ns)
+            for meter in self.meters:
+                meter.restart()
+        for position, sensor, meter in zip(self.positions, self.sensors, self.meters, strict=True):
+            self._reducer.measured(
+                position,
+                refresh_ns=meter.refresh_ns,
+                averaging_ns=sensor.averaging_ns,
+                period_ns=period_ns,
+                rate_reduced=self.rate_reduced,
+            )
+
+    def call_cost_ns(self) -> int:
+        """Mean wall time of a poll: one sensor's share of it."""
+        return self._poll_ns // (max(1, self._polls) * len(self._slots))
+
+    def library_ns(self) -> int:
+        """Wall time inside the vendor's library since the start; 0 where there is none."""
+        running_ns = self._worker.library_ns() if self._worker is not None else 0
+        return self._library_before_ns + running_ns
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Stop, take the last readings in and give the source back."""
+        if self._worker is not None:
+            self._worker.close(timeout_s)
+            self.drain()
+        elif self.is_open:
+            self._close_source()
+        self.is_open = False
+
+    def _begin(
+        self,
+        source: Source,
+        worker: LibraryWorker | None,
+        sensors: Sequence[Sensor],
+        now_ns: int,
+    ) -> None:
+        places = {(s.device, s.domain): slot for slot, s in enumerate(self.sensors)}
+        self._slots = [places.pop((s.device, s.domain), -1) for s in sensors]
+        self._poller = Poller(source, self._clock)
+        self._worker = worker
+        self.is_open = True
+        self._begun_ns = now_ns
+        self._silence.back(now_ns)
+        self.schedule.change(self.schedule.period_ns, now_ns)
+        if worker is not None:
+            worker.start(self.schedule.next_ns, self.schedule.period_ns)
+
+    def _absorb(self, outcome: Outcome) -> None:
+        due, began_ns, ended_ns, readings, throttles, error = outcome
+        self._polls += 1
+        self._poll_ns += ended_ns - began_ns
+        positions, slots, meters = self.positions, self._slots, self.meters
+        count_due, observe = self._reducer.due, self._reducer.observe
+        for position in positions:
+            count_due(position, due)
+        if error is not None:
+            self._failed(error, ended_ns)
+            return
+        for local, mono_ns, value in readings:
+            slot = slots[local]
+            if slot >= 0:
+                observe(positions[slot], mono_ns, value)
+                meters[slot].see(mono_ns, value)
+        for local, throttle in throttles:
+            if slots[local] >= 0:
+                self._reducer.throttled(positions[slots[local]], throttle)
+
+    def _failed(self, error: Exception, now_ns: int) -> None:
+        if isinstance(error, TransientReadError):
+            self.transient_errors += 1
+            return
+        self._silence.all_lost(now_ns, error)
+        self._library_before_ns = self.library_ns()
+        if self._worker is None:
+            self._close_source()
+        self._worker = None  # its thread closes the source by itself
+        self.is_open = False
+        self.breaks += 1
+        self._reopening.broke(now_ns, error)
+
+    def _close_source(self) -> None:
+        with contextlib.suppress(Exception):  # it is given up in any case
+            self._poller.source.close()
+
+
+class Trace(Source, Protocol):
+    """A source that plays a recorded trace and brings the clock that it plays on."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that its times are of."""
+        ...
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every row was read."""
+        ...
+
+    def next_due_ns(self) -> int | None:
+        """Return the time of the next row on ``clock``; None past the last."""
+        ...
+
+
+class ReplayFeed(Feed):
+    """A recorded trace: it says itself when the next row is due, and ends."""
+
+    def __init__(self, opened: Opened, first_position: int, reducer: Reducer, clock: Clock) -> None:
+        super().__init__(opened, first_position, reducer, clock, NS_PER_MS)
+        self._trace = cast("Trace", opened.source)
+        self._aim()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the trace has come to its end."""
+        return self._trace.exhausted
+
+    def poll(self, now_ns: int) -> None:
+        """Read the rows that are due."""
+        self.deadlines += 1
+        self.late_deadlines += now_ns - self.schedule.next_ns > LATE_NS
+        self._absorb(self._poller.poll(1))
+        self._aim()
+
+    def _aim(self) -> None:
+        next_ns = self._trace.next_due_ns()
+        if next_ns is not None:
+            self.schedule.next_ns = next_ns

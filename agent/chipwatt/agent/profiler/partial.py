@@ -1,0 +1,93 @@
+"""What a piece of one sensor's line is, and what its reduction gives.
+
+Sensors slower than 500 ms are reduced here, segment by segment: a block of
+theirs is one or two segments, and numpy would cost more than the sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipwatt.core.clock import NS_PER_MS
+from chipwatt.core.columns import MAX_POWER_MW
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+SPARSE_NS: Final = 500 * NS_PER_MS
+"""A resolution beyond this resolves no span; see ``Timing.resolves``."""
+CELL_NS: Final = 100 * NS_PER_MS
+"""Cells in which the power of several sensors is added up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of one sensor's line inside a block, with the edges around it."""
+
+    start_ns: int
+    end_ns: int
+    times_ns: Sequence[int]
+    """The first at or before the start, the last at or after the end."""
+    cumulative_uj: Sequence[int]
+    holes: Sequence[tuple[int, int]]
+    """Times inside that no answer covers."""
+
+    def covered_ns(self, until_ns: int) -> int:
+        """Return the covered time from the piece's start to ``until_ns``."""
+        covered_ns = until_ns - self.start_ns
+        for start_ns, end_ns in self.holes:
+            covered_ns -= max(0, min(until_ns, end_ns) - start_ns)
+        return covered_ns
+
+
+@dataclass(slots=True)
+class Partial:
+    """What one piece adds to its window."""
+
+    covered_ns: int
+    levels_mw: Sequence[int] | Integers
+    levels_ms: Sequence[int] | Integers
+    low_mw: int | None
+    high_mw: int | None
+    extremes: dict[str, int] = field(default_factory=dict)
+    """Peaks and ramps by their name in ``Profile``."""
+    series_mw: Floats | None = None
+    """Means over 10 ms, where the piece is the whole block and fine enough."""
+    cells_uj: Floats | None = None
+    """Energy in each cell of the block; None: evenly spread."""
+
+
+def milliwatts(power: float) -> int:
+    """Return a power, or a ramp, within what the column table holds."""
+    return max(0, min(MAX_POWER_MW, round(power)))
+
+
+def sparse_partial(piece: Piece, level_ns: int, covered_before_ns: int) -> Partial:
+    """Reduce a piece of few edges; ``covered_before_ns`` keeps milliseconds adding up."""
+    levels_mw: list[int] = []
+    levels_ms: list[int] = []
+    told_apart: list[int] = []
+    until_ms = covered_before_ns // NS_PER_MS
+    covered_ns = 0
+    edges = zip(piece.times_ns, piece.cumulative_uj, strict=True)
+    for (from_ns, from_uj), (to_ns, to_uj) in pairwise(edges):
+        level_mw = milliwatts((to_uj - from_uj) * NS_PER_MS / (to_ns - from_ns))
+        before_ns, covered_ns = covered_ns, piece.covered_ns(min(to_ns, piece.end_ns))
+        before_ms, until_ms = until_ms, (covered_before_ns + covered_ns) // NS_PER_MS
+        levels_mw.append(level_mw)
+        levels_ms.append(until_ms - before_ms)
+        seen_ns = min(to_ns, piece.end_ns) - max(from_ns, piece.start_ns)
+        if (to_ns - from_ns) * 2 >= level_ns and (covered_ns - before_ns) * 2 >= seen_ns:
+            told_apart.append(level_mw)
+    return Partial(
+        covered_ns,
+        levels_mw,
+        levels_ms,
+        min(told_apart) if told_apart else None,
+        max(told_apart) if told_apart else None,
+    )

@@ -1,0 +1,222 @@
+"""Readings in, records out: a state machine without clock or I/O that works in small chores.
+
+``observe`` only appends to a ledger. Everything else waits for ``step``: one
+sensor's block of a second, one window to write out, or one host second, the
+oldest first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chipwatt.agent.profiler.grid import Grid, Span
+from chipwatt.agent.profiler.host_second import Bin, HostSeconds
+from chipwatt.agent.profiler.track import Memory, Track
+from chipwatt.agent.profiler.window import Counts
+from chipwatt.agent.sensing.contract import Sensor
+from chipwatt.agent.timing import Timing
+from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.model import GapReason
+from chipwatt.core.records import DeviceWindow, Gap, HostSecond, Records, Throttle
+
+__all__ = ["Memory", "Reducer"]
+
+_ROWS = 200
+"""Device windows in one payload: at 160 buckets each they stay below its 256 KiB."""
+
+
+@dataclass(slots=True)
+class _Block:
+    """A block whose time is over, on its way through the tracks."""
+
+    span: Span
+    counts: list[Counts]
+    bin: Bin
+
+
+class Reducer:
+    """Reduces the readings of all sensors, numbered from 0 in the order given.
+
+    ``window_ns`` and ``batch_ns`` are whole seconds (ValueError otherwise);
+    windows are aligned to the wall clock, batches (host seconds, and what
+    windows have closed) are handed out every ``batch_ns``.
+    """
+
+    def __init__(
+        self,
+        sensors: Sequence[Sensor],
+        *,
+        mono_ns: int,
+        unix_ns: int,
+        window_ns: int = 10 * NS_PER_S,
+        batch_ns: int = 10 * NS_PER_S,
+        memory: Sequence[Memory] = (),
+    ) -> None:
+        self._grid = Grid(mono_ns, unix_ns, window_ns, batch_ns)
+        remembered = {(entry.device, entry.domain): entry for entry in memory}
+        self._tracks = [
+            Track(s, unix_ns - mono_ns, remembered.pop((s.device, s.domain), None)) for s in sensors
+        ]
+        self._absent = list(remembered.values())
+        for track in self._tracks:
+            track.siblings = [
+                other.ledger
+                for other in self._tracks
+                if other is not track
+                and other.ledger.counter
+                and track.ledger.counter
+                and other.sensor.interface is track.sensor.interface
+            ]
+        self._observe = [track.ledger.observe for track in self._tracks]
+        self._host = HostSeconds(sum(s.root for s in sensors))
+        self._blocks: deque[_Block] = deque()
+        self._first = 0
+        """Number of the oldest block in ``_blocks``."""
+        self._done = [0] * len(self._tracks)
+        """Number of each track's next block."""
+        self._turn = 0
+        self._windows: list[DeviceWindow] = []
+        self._seconds: list[HostSecond] = []
+        self._batches: list[Records] = []
+        self._finished_memory = self._memory_now()
+        self._memory = self._finished_memory
+
+    def observe(self, position: int, mono_ns: int, value: int) -> None:
+        """Take one reading; an equal stamp is not a new one."""
+        self._observe[position](mono_ns, value)
+
+    def due(self, position: int, polls: int = 1) -> None:
+        """Count polls that were due."""
+        self._tracks[position].expected += polls
+
+    def measured(
+        self,
+        position: int,
+        *,
+        refresh_ns: int,
+        averaging_ns: int,
+        period_ns: int,
+        rate_reduced: bool,
+    ) -> None:
+        """Believe what the sampler has measured from now on."""
+        track = self._tracks[position]
+        sensor = track.sensor
+        track.rate_reduced = rate_reduced
+        track.ledger.retime(
+            Timing(track.ledger.counter, sensor.stamped, refresh_ns, averaging_ns, period_ns)
+        )
+
+    def throttled(self, position: int, throttle: Throttle) -> None:
+        """Take a limit and cumulative throttled times."""
+        track = self._tracks[position]
+        if track.throttle == Throttle():
+            track.baseline(throttle)
+        track.throttle = throttle
+
+    def lost(self, position: int, mono_ns: int, reason: GapReason) -> None:  # noqa: ARG002
+        """Expect nothing of a sensor until its next reading; what was known until then stays."""
+        self._tracks[position].ledger.lost(reason)
+
+    def clock(self, mono_ns: int, unix_ns: int) -> None:
+        """Compare the wall clock with the mapping, both read together."""
+        self._grid.clock(mono_ns, unix_ns)
+        for track in self._tracks:
+            track.ledger.unix_offset_ns = self._grid.offset_ns
+
+    def step(self, mono_ns: int) -> bool:
+        """Do one small chore; True if it did, and more may wait."""
+        if mono_ns >= self._grid.current.end_ns:
+            self._enqueue(self._grid.advance())
+            return True
+        return bool(self._blocks) and self._chore(mono_ns)
+
+    def take(self) -> list[Records]:
+        """Hand out finished batches, oldest first."""
+        batches, self._batches = self._batches, []
+        if batches:
+            self._memory = self._finished_memory
+        return batches
+
+    def finish(self, mono_ns: int) -> list[Records]:
+        """Hand out all that is left; windows end at each sensor's last reading.
+
+        Nothing may be observed afterwards.
+        """
+        while self.step(mono_ns):
+            pass
+        end_ns = self._grid.current.start_ns
+        for track in self._tracks:
+            track.ledger.hold()
+            if track.ledger.times_ns:
+                end_ns = max(end_ns, track.ledger.times_ns[-1])
+        while end_ns > self._grid.current.end_ns:
+            self._enqueue(self._grid.advance())
+        if end_ns > self._grid.current.start_ns:
+            self._enqueue(self._grid.cut(end_ns))
+        while self._blocks:
+            self._chore(None)
+        for track in self._tracks:
+            track.end()
+            self._write_out(track)
+        self._emit()
+        return self.take()
+
+    def memory(self) -> list[Memory]:
+        """Return where each sensor's line ends in what was handed out, for the next process."""
+        return list(self._memory)
+
+    def _enqueue(self, span: Span) -> None:
+        counts = [track.counts() for track in self._tracks]
+        self._blocks.append(_Block(span, counts, Bin(span)))
+
+    def _chore(self, mono_ns: int | None) -> bool:
+        """Do the next chore; without a time nothing is waited for. False: all wait."""
+        tracks = self._tracks
+        for _ in tracks:
+            self._turn = (self._turn + 1) % len(tracks)
+            track, index = tracks[self._turn], self._done[self._turn] - self._first
+            if track.closed:
+                self._windows.append(track.closed.popleft().build())
+                return True
+            if index >= len(self._blocks):
+                continue
+            block = self._blocks[index]
+            if mono_ns is None or track.ready(block.span.end_ns, mono_ns):
+                track.advance(block.span, block.counts[self._turn], block.bin)
+                self._done[self._turn] += 1
+                return True
+        if min(self._done, default=self._first + 1) == self._first:
+            return False
+        self._close_second(self._blocks.popleft())
+        return True
+
+    def _close_second(self, block: _Block) -> None:
+        self._first += 1
+        if not block.bin.empty:
+            self._seconds.append(self._host.close(block.bin))
+        if block.span.ends_batch:
+            self._emit()
+
+    def _write_out(self, track: Track) -> None:
+        while track.closed:
+            self._windows.append(track.closed.popleft().build())
+
+    def _emit(self) -> None:
+        """Make a batch of all that has closed; no window waits to be written at this point."""
+        windows, seconds, self._windows, self._seconds = self._windows, self._seconds, [], []
+        gaps: list[Gap] = []
+        for track in self._tracks:
+            gaps.extend(track.gaps)
+            track.gaps.clear()
+        for at in range(0, max(len(windows), len(seconds), len(gaps)), _ROWS):
+            part = slice(at, at + _ROWS)
+            self._batches.append(
+                Records(tuple(windows[part]), tuple(seconds[part]), tuple(gaps[part]))
+            )
+        self._finished_memory = self._memory_now()
+
+    def _memory_now(self) -> list[Memory]:
+        known = [track.committed for track in self._tracks if track.committed is not None]
+        return known + self._absent

@@ -1,0 +1,65 @@
+"""Getting at NVML through ``nvidia-ml-py``: import, start, and the values of fields."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+from chipwatt.agent.sensing.contract import SourceUnavailable
+from chipwatt.core.model import AbsentReason
+
+_NO_PERMISSION, _DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND = 4, 9, 12  # as in nvml.h
+_MEMBER_OF_TYPE = {1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
+
+
+def load_binding() -> Any:
+    """Import ``pynvml``; raises SourceUnavailable."""
+    try:
+        with warnings.catch_warnings():
+            # The abandoned package called pynvml warns at import that it is not the real one.
+            warnings.simplefilter("ignore", FutureWarning)
+            nvml = importlib.import_module("pynvml")
+    except ImportError:
+        raise SourceUnavailable(
+            AbsentReason.LIBRARY_MISSING,
+            "the Python module pynvml is missing: run pip install 'chipwatt[nvidia]'",
+        ) from None
+    if not hasattr(nvml, "_nvmlGetFunctionPointer"):
+        raise SourceUnavailable(
+            AbsentReason.LIBRARY_FAILED,
+            f"{nvml.__file__} is no binding of NVIDIA's and hides the real one: run "
+            "pip uninstall pynvml, then pip install --force-reinstall nvidia-ml-py",
+        )
+    return nvml
+
+
+def does_not_start(error: Any) -> SourceUnavailable:
+    """Return what an NVMLError of the first calls means for the person at this host."""
+    if error.value == _LIBRARY_NOT_FOUND:
+        return SourceUnavailable(
+            AbsentReason.LIBRARY_MISSING,
+            "libnvidia-ml.so.1 is not on this host: it comes with the NVIDIA driver (a container "
+            "gets it from the NVIDIA runtime); without an NVIDIA GPU nothing is missing",
+        )
+    if error.value == _NO_PERMISSION:
+        return SourceUnavailable(
+            AbsentReason.PERMISSION_DENIED,
+            "NVML may not be used: let the agent's user read and write /dev/nvidiactl",
+        )
+    hint = (
+        "run modprobe nvidia" if error.value == _DRIVER_NOT_LOADED else "see what nvidia-smi says"
+    )
+    return SourceUnavailable(AbsentReason.LIBRARY_FAILED, f"NVML does not start: {error}; {hint}")
+
+
+def field_integer(value: Any) -> int | None:
+    """Return what an ``nvmlFieldValue_t`` holds, None where it carries an error or no integer.
+
+    Success of ``nvmlDeviceGetFieldValues`` means only that some value is good.
+    The union is read by its declared type: the other members may hold rubbish.
+    """
+    member = _MEMBER_OF_TYPE.get(value.valueType)
+    if value.nvmlReturn or member is None:
+        return None
+    return int(getattr(value.value, member))

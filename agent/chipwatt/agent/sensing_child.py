@@ -1,0 +1,150 @@
+"""Runs the sensing process, feeds the intake with what it says, starts it again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+from chipwatt.agent import sensing_link as link
+from chipwatt.agent.intake import Intake
+from chipwatt.core import log
+from chipwatt.core.backoff import delays_s
+from chipwatt.core.errors import ConfigError, InvalidPayload, TraceError
+
+COMMAND = (sys.executable, "-m", "chipwatt.agent.sensing_process", "--fd")
+STOP_GRACE_S = 8.0
+"""How long a sensing process may take to finish once it was told to."""
+HEALTHY_S = 60.0
+"""A life of this length makes the next restart quick again."""
+_FOR_GOOD = frozenset({ConfigError.exit_code, TraceError.exit_code})
+_log = log.get(__name__)
+
+
+class SensingChild:
+    """One sensing process at a time."""
+
+    def __init__(
+        self,
+        settings: link.Start,
+        intake: Intake,
+        command: Sequence[str] = COMMAND,
+        retries: Callable[[], Iterator[float]] = lambda: delays_s(0.2, 30.0),
+    ) -> None:
+        """Prepare to run with ``settings``, whose memory is taken from ``intake`` at each start."""
+        self._settings = settings
+        self._intake = intake
+        self._command = command
+        self._retries = retries
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+        self.restarts = 0
+        self.done = False
+        """Whether a replay has come to its end: then nothing is started again."""
+
+    @property
+    def pid(self) -> int | None:
+        """None while no process lives."""
+        alive = self._process is not None and self._process.returncode is None
+        return self._process.pid if alive and self._process is not None else None
+
+    def stop(self) -> None:
+        """Let the process hand out what it has and end; ``run`` returns after that."""
+        self._stopping.set()
+
+    async def run(self) -> int:
+        """Return 0 at the end of a replay or after ``stop``.
+
+        Else the exit code of a sensing process for which there is no cure but
+        a person's: it has said on stderr why.
+        """
+        delays = self._retries()
+        while True:
+            began_s = time.monotonic()
+            code = await self._one_life()
+            if self.done or self._stopping.is_set():
+                return 0
+            if code in _FOR_GOOD:
+                return code
+            if time.monotonic() - began_s > HEALTHY_S:
+                delays = self._retries()
+            delay_s = next(delays)
+            _log.error(
+                "sensing process ended; starting it again", code=code, wait_s=round(delay_s, 1)
+            )
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay_s)
+            if self._stopping.is_set():
+                return 0
+            self.restarts += 1
+
+    async def _one_life(self) -> int:
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                # Of its own group: Ctrl-C in a terminal is for the agent alone to hear.
+                self._process = process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    str(theirs.fileno()),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    process_group=0,
+                )
+            ours.setblocking(False)
+            stopper = asyncio.create_task(self._pass_stop_on(ours, process))
+            try:
+                await self._listen(ours)
+                return await self._reap(process)
+            except InvalidPayload as error:
+                _log.error("the sensing process speaks nonsense and is ended", reason=error)
+                return await self._kill(process)
+            finally:
+                stopper.cancel()
+                await asyncio.gather(stopper, return_exceptions=True)
+                await self._kill(process)
+
+    async def _listen(self, ours: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        reader = link.FrameReader()
+        with suppress(ConnectionError):  # it died: its exit code says more
+            await loop.sock_sendall(ours, link.encode(self._start()))
+            while data := await loop.sock_recv(ours, 1 << 16):
+                for message in reader.feed(data):
+                    if isinstance(message, link.Payload):
+                        self._intake.put(message.payload, _json(message.memory))
+                    elif isinstance(message, link.Done):
+                        self.done = True
+                await self._intake.room()
+
+    def _start(self) -> link.Start:
+        memory = json.loads(self._intake.memory) if self._intake.memory else []
+        return link.Start(self._settings.sensing, self._settings.sources, memory)
+
+    async def _pass_stop_on(self, ours: socket.socket, process: asyncio.subprocess.Process) -> None:
+        await self._stopping.wait()
+        with suppress(ConnectionError):
+            await asyncio.get_running_loop().sock_sendall(ours, link.encode(link.Stop()))
+        await asyncio.sleep(STOP_GRACE_S)
+        _log.error("sensing process does not stop and is killed", after_s=STOP_GRACE_S)
+        await self._kill(process)
+
+    async def _reap(self, process: asyncio.subprocess.Process) -> int:
+        """Wait for a process that has closed its end; not for ever."""
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(process.wait(), STOP_GRACE_S)
+        return await self._kill(process)
+
+    @staticmethod
+    async def _kill(process: asyncio.subprocess.Process) -> int:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+        return await process.wait()
+
+
+def _json(memory: link.Memory) -> bytes:
+    return json.dumps(memory, separators=(",", ":")).encode()

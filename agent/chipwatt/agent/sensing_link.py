@@ -1,0 +1,218 @@
+"""What the sensing process and the agent process say to each other over their Unix socket.
+
+A frame is ``u32 length, u8 kind, body``, little-endian; ``length`` counts kind
+and body.
+
+==========  =====  ================================================================
+direction   kind   body
+==========  =====  ================================================================
+down        START  JSON ``{"sensing": {…}, "sources": {name: {…}}, "memory": […]}``
+down        STOP   empty
+up          PAYLOAD  ``u32 n``, n bytes of payload, JSON list: the memory behind it
+up          DONE   empty: a replay has come to its end
+==========  =====  ================================================================
+
+Upwards goes what ``codec.encode_records`` made of finished windows, and
+nothing else. *Memory* is what the sensing process needs back after a restart;
+the agent keeps it unread. This module knows no record and no numpy, so that the
+agent process stays small.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from chipwatt.core.errors import InvalidPayload
+
+MAX_FRAME_BYTES = 1 << 20
+QUEUE_BYTES = 16 << 20
+"""What waits for a stalled agent, at most: hours of windows of a large host."""
+_HEAD = struct.Struct("<IB")
+_SIZE = struct.Struct("<I")
+
+Memory = Sequence[Mapping[str, Any]]
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    START = 1
+    STOP = 2
+    PAYLOAD = 3
+    DONE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin, with these settings and this memory of the run before."""
+
+    sensing: Mapping[str, Any]
+    sources: Mapping[str, Mapping[str, Any]]
+    memory: Memory = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Finish: hand out what is left and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Finished records, and the memory that a restart after them needs."""
+
+    payload: bytes
+    memory: Memory = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A replay has come to its end; every payload was sent before."""
+
+
+Message = Start | Stop | Payload | Done
+
+
+def encode(message: Message) -> bytes:
+    """Write one frame; raises InvalidPayload where it would be too long."""
+    match message:
+        case Start():
+            kind = Kind.START
+            body = _json(
+                {
+                    "sensing": dict(message.sensing),
+                    "sources": {name: dict(table) for name, table in message.sources.items()},
+                    "memory": [dict(entry) for entry in message.memory],
+                }
+            )
+        case Stop():
+            kind, body = Kind.STOP, b""
+        case Payload():
+            kind = Kind.PAYLOAD
+            memory = _json([dict(entry) for entry in message.memory])
+            body = _SIZE.pack(len(message.payload)) + message.payload + memory
+        case _:
+            kind, body = Kind.DONE, b""
+    if len(body) >= MAX_FRAME_BYTES:
+        raise InvalidPayload(f"{kind.name} frame of {len(body)} bytes, at most {MAX_FRAME_BYTES}")
+    return _HEAD.pack(len(body) + 1, kind) + body
+
+
+class FrameReader:
+    """Turns whatever pieces a socket gives into messages; knows no socket itself."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Take bytes in and return the messages that they complete, in order.
+
+        Raises InvalidPayload at the first frame that breaks the format; the
+        stream is of no use after that.
+        """
+        self._buffer += data
+        messages: list[Message] = []
+        while len(self._buffer) >= _HEAD.size:
+            length, kind = _HEAD.unpack_from(self._buffer)
+            if not 1 <= length <= MAX_FRAME_BYTES:
+                raise InvalidPayload(f"frame of {length} bytes, at most {MAX_FRAME_BYTES}")
+            end = _SIZE.size + length
+            if len(self._buffer) < end:
+                break
+            body = bytes(self._buffer[_HEAD.size : end])
+            del self._buffer[:end]
+            messages.append(_decode(kind, body))
+        return messages
+
+
+class Outbox:
+    """Sends frames to the agent; unless ``blocking``, without ever waiting for it."""
+
+    def __init__(
+        self, sock: socket.socket, *, blocking: bool, queue_bytes: int = QUEUE_BYTES
+    ) -> None:
+        sock.setblocking(blocking)
+        self._sock = sock
+        self._blocking = blocking
+        self._queue: deque[bytes] = deque()
+        self._queue_bytes = queue_bytes
+        self._held_bytes = 0
+        self._sent_of_first = 0
+        self.dropped = 0
+        """Frames thrown away, oldest first, because the agent took none for too long."""
+
+    def push(self, message: Message) -> None:
+        """Send a frame now or, where the agent lags, as soon as it reads again."""
+        frame = encode(message)
+        self._queue.append(frame)
+        self._held_bytes += len(frame)
+        self.flush()
+        self._shed()
+
+    def flush(self) -> bool:
+        """Send what fits; True once nothing is left. Raises OSError where the agent is gone."""
+        while self._queue:
+            first = self._queue[0]
+            try:
+                self._sent_of_first += self._sock.send(memoryview(first)[self._sent_of_first :])
+            except BlockingIOError:
+                return False
+            if self._sent_of_first == len(first):
+                self._queue.popleft()
+                self._held_bytes -= len(first)
+                self._sent_of_first = 0
+        return True
+
+    def drain(self, timeout_s: float) -> bool:
+        """Send all that is left, waiting at most ``timeout_s`` for each step of the agent."""
+        self._sock.settimeout(timeout_s)
+        try:
+            return self.flush()
+        except TimeoutError:
+            return False
+        finally:
+            self._sock.setblocking(self._blocking)
+
+    def _shed(self) -> None:
+        # The frame that is partly sent must stay, or the stream would lose its framing.
+        keep_first = 1 if self._sent_of_first else 0
+        while self._held_bytes > self._queue_bytes and len(self._queue) > 1 + keep_first:
+            self._held_bytes -= len(self._queue[keep_first])
+            del self._queue[keep_first]
+            self.dropped += 1
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return json.dumps(value, separators=(",", ":")).encode()
+    except TypeError as error:
+        raise InvalidPayload(
+            f"a setting cannot be handed to the sensing process: {error}"
+        ) from None
+
+
+def _decode(kind: int, body: bytes) -> Message:
+    try:
+        match kind:
+            case Kind.START:
+                plain = json.loads(body)
+                return Start(plain["sensing"], plain["sources"], plain["memory"])
+            case Kind.STOP:
+                return Stop()
+            case Kind.PAYLOAD:
+                (size,) = _SIZE.unpack_from(body)
+                end = _SIZE.size + size
+                if end > len(body):
+                    raise InvalidPayload(f"payload of {size} bytes in a frame of {len(body)}")
+                return Payload(body[_SIZE.size : end], json.loads(body[end:]))
+            case Kind.DONE:
+                return Done()
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        raise InvalidPayload(f"frame of kind {kind} cannot be read: {error!r}") from None
+    raise InvalidPayload(f"frame of unknown kind {kind}")

@@ -1,0 +1,207 @@
+"""The process that reads sensors: ``python -m chipwatt.agent.sensing_process --fd N``.
+
+It opens no network connection and writes no file. Raw readings live and die in
+its memory; what leaves it, over the Unix socket that it inherits, are encoded
+records of finished windows. It ends on STOP, on SIGTERM, at the end of a replay
+and when the agent's end of the socket closes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from chipwatt.agent import sensing_link as link
+from chipwatt.agent.deadlines import freeze_garbage, keep_time
+from chipwatt.agent.feed import Trace
+from chipwatt.agent.inventory import REPLAY, Inventory, open_inventory
+from chipwatt.agent.profiler.reducer import Memory, Reducer
+from chipwatt.agent.sampler import Sampler
+from chipwatt.agent.sensing import registry
+from chipwatt.agent.sensing.registry import Registered
+from chipwatt.agent.sensing_config import SensingConfig, source_configs
+from chipwatt.core import codec
+from chipwatt.core.clock import Clock, SystemClock, VirtualClock
+from chipwatt.core.errors import ChipwattError, ConfigError, InvalidPayload
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import DeviceKind, Domain
+from chipwatt.core.records import Records
+
+_FAREWELL_S = 5.0
+"""How long the last frames wait for an agent that does not read."""
+
+_LOOK_S = 0.2
+"""Between two looks at a wish to stop, while there is nothing to sample yet."""
+
+_log = logging.getLogger(__name__)
+
+
+class SensingProcess:
+    """One run, from START to the last frame."""
+
+    def __init__(self, sock: socket.socket, registered: Mapping[str, Registered]) -> None:
+        """Serve the agent at the other end of ``sock`` with these sources."""
+        self._sock = sock
+        self._registered = registered
+        self._reader = link.FrameReader()
+        self._stop = False
+
+    def request_stop(self) -> None:
+        """Finish at the next turn; safe to call from a signal handler."""
+        self._stop = True
+
+    def run(self) -> None:
+        """Wait for START, sample until told to stop, send what is left.
+
+        Raises ConfigError where START asks for what cannot be, TraceError where it
+        asks for a trace that cannot be read.
+        """
+        start = self._await_start()
+        if start is None:
+            return
+        keep_time()
+        config = SensingConfig.from_plain(start.sensing)
+        configs = source_configs(self._registered, config, start.sources, "agent")
+        inventory = open_inventory(self._registered, configs, config.sources)
+        clock = _clock_of(inventory)
+        reducer = Reducer(
+            inventory.sensors(),
+            mono_ns=clock.mono_ns(),
+            unix_ns=clock.unix_ns(),
+            window_ns=config.window,
+            batch_ns=config.batch,
+            memory=[memory_from_plain(entry) for entry in start.memory],
+        )
+        # A virtual clock outruns any agent, so there the agent sets the pace.
+        outbox = link.Outbox(self._sock, blocking=isinstance(clock, VirtualClock))
+
+        def emit(records: Records) -> None:
+            memory = [memory_to_plain(entry) for entry in reducer.memory()]
+            for payload in _fitting(records):
+                outbox.push(link.Payload(payload, memory))
+
+        def agent_says_stop() -> bool:
+            outbox.flush()
+            return self._hear()
+
+        sampler = Sampler(inventory, reducer, clock, config, emit=emit)
+        freeze_garbage()
+        try:
+            sampler.run(agent_says_stop)
+            sampler.close()
+            for records in reducer.finish(clock.mono_ns()):
+                emit(records)
+            if not self._stop:
+                outbox.push(link.Done())
+            outbox.drain(_FAREWELL_S)
+        except (BrokenPipeError, ConnectionResetError):
+            _log.info("the agent is gone; its next start goes on from the windows it has")
+
+    def _await_start(self) -> link.Start | None:
+        """Return START, or None where the agent leaves or stops before it."""
+        self._sock.settimeout(_LOOK_S)
+        while not self._stop:
+            try:
+                data = self._sock.recv(65536)
+            except TimeoutError:
+                continue
+            if not data:
+                return None
+            for message in self._reader.feed(data):
+                if isinstance(message, link.Start):
+                    return message
+                self._stop = True
+        return None
+
+    def _hear(self) -> bool:
+        """Take in what the agent says, without waiting; True once it wants or needs an end."""
+        try:
+            data = self._sock.recv(4096, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return self._stop
+        if not data or any(isinstance(m, link.Stop) for m in self._reader.feed(data)):
+            self._stop = True
+        return self._stop
+
+
+def memory_to_plain(memory: Memory) -> dict[str, Any]:
+    """Return one entry of the reducer's memory as JSON knows it."""
+    return {
+        "kind": memory.device.kind.name,
+        "ordinal": memory.device.ordinal,
+        "uid": f"{memory.device.uid:032x}",
+        "domain": memory.domain.name,
+        "epoch": memory.epoch,
+        "cumulative_uj": memory.cumulative_uj,
+        "end_mono_ns": memory.end_mono_ns,
+    }
+
+
+def memory_from_plain(plain: Mapping[str, Any]) -> Memory:
+    """Read what ``memory_to_plain`` gave; raises InvalidPayload where it is something else."""
+    try:
+        device = DeviceId(
+            DeviceKind[plain["kind"]], int(plain["ordinal"]), int(plain["uid"], base=16)
+        )
+        return Memory(
+            device=device,
+            domain=Domain[plain["domain"]],
+            epoch=int(plain["epoch"]),
+            cumulative_uj=int(plain["cumulative_uj"]),
+            end_mono_ns=int(plain["end_mono_ns"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidPayload(f"memory of the sensing process cannot be read: {error!r}") from None
+
+
+def _clock_of(inventory: Inventory) -> Clock:
+    """Return the clock that the sources live on: a replay brings its own."""
+    for opened in inventory.opened:
+        if opened.name == REPLAY:
+            return cast("Trace", opened.source).clock
+    return SystemClock()
+
+
+def _fitting(records: Records) -> list[bytes]:
+    """Encode records, in as many payloads as the size limit asks for."""
+    payload = codec.encode_records(records)
+    if len(payload) <= codec.MAX_PAYLOAD_BYTES or len(records.windows) < 2:
+        return [payload]
+    half = len(records.windows) // 2
+    rest = Records(windows=records.windows[half:])
+    return [*_fitting(replace(records, windows=records.windows[:half])), *_fitting(rest)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run on an inherited socket; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="chipwatt sensing process", description="Started by the agent, not by hand."
+    )
+    parser.add_argument("--fd", type=int, required=True, help="inherited end of a socket pair")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="chipwatt sensing: %(message)s", level=logging.INFO)
+    # The agent decides when to stop; an interrupt from the terminal reaches it as well.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with socket.socket(fileno=options.fd) as sock:
+            process = SensingProcess(sock, registry.load())
+            signal.signal(signal.SIGTERM, lambda *_: process.request_stop())
+            process.run()
+    except ChipwattError as error:
+        print(f"chipwatt sensing: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except OSError as error:
+        raise_as = ConfigError(f"--fd {options.fd}: no socket to the agent: {error.strerror}")
+        print(f"chipwatt sensing: {raise_as}", file=sys.stderr)  # noqa: T201
+        return raise_as.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+r"""The spool: payloads on disk from the moment they are made until the collector has them.
+
+A directory, mode 0700, of one process at a time::
+
+    lock               flock'ed by the process that has the spool open; holds its pid
+    00000007.seg       segments, appended in the order of their numbers, which never recur
+    00000008.seg
+    cursor             how far the collector has acked
+    00000003.damaged   a segment of which not even the header can be read, set aside
+
+All integers are little-endian, every CRC is CRC-32 as zlib computes it.
+
+A segment is two copies of one 64-byte header, then frames until its end::
+
+    8s  magic "CWSPOOL1"
+    Q   number, that of the file's name
+    16s boot id: the kernel's, when the segment was begun
+    Q   spool epoch: random, not zero; (boot id, epoch, sequence) is a record's key
+    Q   sequence of the first record
+    Q   end of the segment before this one, in bytes (0: there is none)
+    I   CRC of the 56 bytes above
+    4x  zeros
+
+A frame is a 28-byte header, the payload, then the memory::
+
+    4s  magic "CWR\xb1"
+    I   bytes of payload
+    I   bytes of memory
+    Q   sequence
+    I   CRC of payload and memory
+    I   CRC of the 24 bytes above, begun at the CRC of the epoch: bytes that only look
+        like a frame, in a payload or from a file that was deleted, do not fit
+
+The payload is what is sent; nothing here looks into it. The memory is what the
+sensing process needs to go on after this payload (opaque too). It shares the
+frame so that the two can never disagree: whichever record turns out to be the
+last, its memory is the one that fits.
+
+The cursor is a 32-byte file, replaced by rename::
+
+    8s  magic "CWCURS01"
+    Q   number of a segment
+    Q   offset in it: everything that ends there or before is settled
+    I   CRC of the 24 bytes above
+    4x  zeros
+
+Invariants, by the numbers that code and tests use:
+
+- S1  When ``append`` returns, its records are fsync'ed, and so is the name of their segment.
+- S2  Within an epoch sequences count up from 1 by 1, and a sequence that was once given is
+      never given to other bytes.
+- S3  A new epoch, in a new segment, begins wherever S2 could be in doubt: a new boot, a boot
+      id that cannot be read, a torn tail, a write or fsync that failed.
+- S4  A segment ends where its successor's header says; what a failed write left beyond
+      that is no record.
+- S5  Records are read in the order they were appended, each exactly once from any cursor on.
+- S6  Damage is found by CRC and costs the records it lies in, no other; they are counted.
+- S7  What lies before the cursor is never read again. The cursor may be older than the
+      truth (it is not fsync'ed), never newer: the collector knows a record that it has.
+- S8  A segment is deleted when all of it is settled, or as the oldest one when the spool
+      exceeds its quota. The newest segment always stays, for the sake of S2 and of the memory.
+
+Over quota the oldest segment is dropped, counted and logged. Energy stays
+exact even so, since the records that follow carry cumulative counters; what
+is lost is resolution. ``Spool._make_room`` is the one place that decides it.
+"""

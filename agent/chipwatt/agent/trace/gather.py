@@ -1,0 +1,76 @@
+"""Collects the samples of a trace file and counts the rows that cannot be used.
+
+A row is used as it stands or left out: no value is filled in, no stamp moved.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from chipwatt.agent.sensing.contract import Quantity
+from chipwatt.agent.trace.model import Trace, TraceDevice
+from chipwatt.core.errors import TraceError
+from chipwatt.core.model import DeviceKind
+
+MISSING = "missing value"
+NOT_A_NUMBER = "not a number"
+BAD_STAMP = "no usable time stamp"
+DUPLICATE = "time stamp seen before"
+BACKWARDS = "time stamp goes back"
+NEGATIVE = "negative value"
+IMPOSSIBLE = "impossible value"
+UNREADABLE = "unreadable row"
+
+_EARLIEST_UNIX_NS = 946_684_800_000_000_000  # 2000-01-01, the earliest that the wire carries
+_LATEST_UNIX_NS = 7_258_118_400_000_000_000  # 2200-01-01
+_LARGEST = {Quantity.POWER_MW: 1_000_000_000, Quantity.ENERGY_UJ: 1 << 62}  # 1 MW; the wire's limit
+
+
+class Gather:
+    """The samples so far, by device, and the rows left out, by reason."""
+
+    def __init__(self) -> None:
+        self.skipped: Counter[str] = Counter()
+        self._devices: dict[str, tuple[DeviceKind, Quantity, int, list[int], list[int]]] = {}
+
+    def add(
+        self,
+        label: str,
+        stamp_unix_ns: int | None,
+        value: int | None,
+        kind: DeviceKind,
+        quantity: Quantity = Quantity.POWER_MW,
+        resolution_uj: int = 1,
+    ) -> None:
+        """Take one sample, or count why not; ``None`` means text that is no number."""
+        if value is None:
+            self.skipped[NOT_A_NUMBER] += 1
+        elif value < 0:
+            self.skipped[NEGATIVE] += 1
+        elif value > _LARGEST[quantity]:
+            self.skipped[IMPOSSIBLE] += 1
+        elif stamp_unix_ns is None or not _EARLIEST_UNIX_NS <= stamp_unix_ns < _LATEST_UNIX_NS:
+            self.skipped[BAD_STAMP] += 1
+        else:
+            device = self._devices.get(label)
+            if device is None:
+                device = self._devices[label] = (kind, quantity, resolution_uj, [], [])
+            stamps, values = device[3:]
+            if stamps and stamp_unix_ns <= stamps[-1]:
+                self.skipped[DUPLICATE if stamp_unix_ns == stamps[-1] else BACKWARDS] += 1
+            else:
+                stamps.append(stamp_unix_ns)
+                values.append(value)
+
+    def trace(self, name: str, format_name: str) -> Trace:
+        """Return what was gathered; raises TraceError where that is nothing."""
+        if not self._devices:
+            why = ", ".join(f"{count} x {reason}" for reason, count in self.skipped.items())
+            raise TraceError(
+                f"looks like {format_name}, but has no usable row ({why or 'no rows'})"
+            )
+        devices = tuple(
+            TraceDevice(label, kind, quantity, tuple(stamps), tuple(values), resolution_uj)
+            for label, (kind, quantity, resolution_uj, stamps, values) in self._devices.items()
+        )
+        return Trace(name, format_name, devices, dict(self.skipped))

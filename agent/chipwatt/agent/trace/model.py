@@ -1,0 +1,98 @@
+"""What a recorded trace is, whatever file it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from chipwatt.agent.sensing.contract import Quantity
+from chipwatt.core.model import DeviceKind, Domain
+
+DOMAIN_OF_KIND = {
+    DeviceKind.CPU: Domain.PACKAGE,
+    DeviceKind.GPU: Domain.BOARD,
+    DeviceKind.MEMORY: Domain.DRAM,
+    DeviceKind.MODULE: Domain.MODULE,
+    DeviceKind.BOARD: Domain.BOARD,
+    DeviceKind.OTHER: Domain.BOARD,
+}
+"""The domain that a trace's only series of a device stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceDevice:
+    """One device's series, stamps strictly ascending."""
+
+    label: str
+    """The name in the file."""
+    kind: DeviceKind
+    quantity: Quantity
+    stamps_unix_ns: tuple[int, ...]
+    values: tuple[int, ...]
+    """mW of a power gauge or µJ of an energy counter, one a stamp."""
+    resolution_uj: int = 1
+    """Smallest step of a counter."""
+
+    @property
+    def domain(self) -> Domain:
+        """The domain that the series stands for."""
+        return DOMAIN_OF_KIND[self.kind]
+
+    @property
+    def refresh_ns(self) -> int:
+        """Median time between samples, in ns; 0 where there are fewer than two."""
+        gaps = sorted(later - earlier for earlier, later in pairwise(self.stamps_unix_ns))
+        return gaps[len(gaps) // 2] if gaps else 0
+
+    @property
+    def energy_uj(self) -> int:
+        """The energy of the series, rounded down to µJ: exact, and computed from it alone.
+
+        A gauge's is the trapezoid over its samples. A counter's is the sum of its
+        rises: a fall is a reset, and nobody knows what the counter missed there.
+        """
+        if self.quantity is Quantity.ENERGY_UJ:
+            return sum(max(0, later - earlier) for earlier, later in pairwise(self.values))
+        samples = pairwise(zip(self.stamps_unix_ns, self.values, strict=True))
+        twice_mw_ns = sum((p0 + p1) * (t1 - t0) for (t0, p0), (t1, p1) in samples)
+        return twice_mw_ns // 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A recording of one host."""
+
+    name: str
+    format: str
+    """The format that was recognised, in words."""
+    devices: tuple[TraceDevice, ...]
+    """In the order of their first sample; never empty."""
+    skipped: Mapping[str, int]
+    """Rows that were left out, by reason."""
+
+    @property
+    def skipped_rows(self) -> int:
+        """How many rows were left out."""
+        return sum(self.skipped.values())
+
+    @property
+    def start_unix_ns(self) -> int:
+        """Time of the first sample."""
+        return min(device.stamps_unix_ns[0] for device in self.devices)
+
+    @property
+    def end_unix_ns(self) -> int:
+        """Time of the last sample."""
+        return max(device.stamps_unix_ns[-1] for device in self.devices)
+
+    def device(self, label: str) -> TraceDevice:
+        """Return the device called ``label``; raises KeyError."""
+        for device in self.devices:
+            if device.label == label:
+                return device
+        raise KeyError(label)
+
+    def trapezoid_uj(self, label: str) -> int:
+        """Return the exact energy of the device called ``label``; raises KeyError."""
+        return self.device(label).energy_uj

@@ -1,0 +1,102 @@
+"""Settings of the collector: one TOML file, every key with a default."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from chipwatt.collector.otlp.config import OtlpConfig
+from chipwatt.collector.store.config import StoreConfig
+from chipwatt.core.log import LogConfig
+
+SYSTEM_STATE_DIR = Path("/var/lib/chipwatt")
+DEFAULT_LISTEN = "127.0.0.1:9733"
+
+
+def default_state_dir() -> Path:
+    """Return where state lies: the system's place for root, else one of the user's own."""
+    if os.geteuid() == 0:
+        return SYSTEM_STATE_DIR
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(home).expanduser() / "chipwatt"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """``[tls]``: all three, or none."""
+
+    ca: Path | None = None
+    """PEM file of the authority that signs the agents' and clients' certificates."""
+    cert: Path | None = None
+    """PEM file of this collector's certificate, with its chain."""
+    key: Path | None = None
+    """PEM file of the certificate's private key."""
+
+    def __post_init__(self) -> None:
+        """Refuse half a set; raises ValueError."""
+        given = [path is not None for path in (self.ca, self.cert, self.key)]
+        if any(given) and not all(given):
+            raise ValueError("ca, cert and key go together: set all three or none")
+
+    @property
+    def is_set(self) -> bool:
+        """Whether connections are to be encrypted."""
+        return self.ca is not None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorConfig:
+    """Everything that can be set."""
+
+    listen: str = DEFAULT_LISTEN
+    """Address and port for agents and clients; port 0 takes any free one. An address that others
+    can reach needs [tls]."""
+    state_dir: Path = field(default_factory=default_state_dir)
+    """Where the collector keeps what must survive a restart: the store, unless store.path says
+    otherwise."""
+    topology: Path | None = None
+    """Power topology (TOML). Not set: every host hangs on one site without a budget."""
+    insecure_plaintext_over_network: bool = False
+    """Listen without TLS on an address that others can reach: whoever can, may read and write."""
+    store: StoreConfig = field(default_factory=StoreConfig)
+    otlp: OtlpConfig = field(default_factory=OtlpConfig)
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse an address that is none or that must not go without TLS; raises ValueError."""
+        host, _ = split_address(self.listen)
+        if self.tls.is_set or self.insecure_plaintext_over_network or is_loopback(host):
+            return
+        raise ValueError(
+            f"listen: {self.listen} can be reached from other machines, and without TLS anybody "
+            "there may read and write; set ca, cert and key under [tls], or "
+            "insecure_plaintext_over_network = true"
+        )
+
+    def store_config(self) -> StoreConfig:
+        """Return the store's settings; its default path follows ``state_dir``."""
+        if self.store.path != StoreConfig().path:
+            return self.store
+        return replace(self.store, path=self.state_dir / "store")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port; raises ValueError where ``address`` is not of that form."""
+    host, colon, port = address.rpartition(":")
+    is_ipv6 = host.startswith("[") and host.endswith("]")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError(f'listen: {address!r} is not of the form "127.0.0.1:9733"')
+    if ":" in host and not is_ipv6:
+        raise ValueError(f'listen: an IPv6 address needs brackets, as "[::1]:9733": {address!r}')
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

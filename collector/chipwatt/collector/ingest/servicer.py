@@ -1,0 +1,209 @@
+"""The gRPC service that agents stream to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator
+
+import grpc
+import grpc.aio
+
+from chipwatt.collector.ingest.commit import Committer, QuarantiningStore
+from chipwatt.collector.ingest.counters import IngestCounters
+from chipwatt.collector.ingest.identity import Identity, StreamRefused, identify
+from chipwatt.collector.ingest.session import MAX_IN_FLIGHT, Session
+from chipwatt.collector.ingest.unpack import BatchRefused, unpack
+from chipwatt.collector.store.contract import HostRow
+from chipwatt.core.clock import Clock, SystemClock
+from chipwatt.core.errors import StoreError
+from chipwatt.core.log import get
+from chipwatt.core.wire import MAX_PAYLOAD_BYTES, SCHEMA_VERSION
+from chipwatt.v1 import telemetry_pb2 as pb
+from chipwatt.v1 import telemetry_pb2_grpc as pb_grpc
+
+HELLO_TIMEOUT_S = 10.0
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MAX_PAYLOAD_BYTES + 4096),
+    ("grpc.max_concurrent_streams", 64),
+    ("grpc.so_reuseport", 0),  # else a second collector binds the same port without a word
+)
+"""What the gRPC server needs besides; a batch's key and digest fit in the 4 KiB."""
+_SHUTTING_DOWN = "the collector is shutting down; what it has not acked is to be sent again"
+_MAX_OFFSET_NS = 1 << 62
+Context = grpc.aio.ServicerContext[pb.StreamRequest, pb.StreamResponse]
+_log = get(__name__)
+
+
+class Ingest(pb_grpc.TelemetryServiceServicer):
+    """Takes batches from agents; ``start`` before the server does, ``drain`` before it stops."""
+
+    def __init__(
+        self,
+        store: QuarantiningStore,
+        *,
+        clock: Clock | None = None,
+        any_peer: bool = False,
+        cadence_ms: int = 0,
+    ) -> None:
+        """``any_peer``: believe hellos without TLS from any address. Raises StoreError."""
+        self.counters = IngestCounters()
+        self.committer = Committer(store, self.counters)
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._any_peer = any_peer
+        self._cadence_ms = cadence_ms
+        self._sessions: dict[bytes, Session] = {}
+        self._draining = False
+
+    def start(self) -> None:
+        """Begin to commit, in the running event loop."""
+        self.committer.start()
+
+    def connected(self) -> set[bytes]:
+        """Return the hosts that have a stream open."""
+        return set(self._sessions)
+
+    async def drain(self, timeout_s: float = 10.0) -> bool:
+        """Take nothing more, commit and ack what was taken; return whether all of it was."""
+        self._draining = True
+        for session in list(self._sessions.values()):
+            if session.reading:
+                session.reading.cancel()
+        done = await self.committer.drain(timeout_s)
+        for session in list(self._sessions.values()):
+            session.end(_SHUTTING_DOWN)
+        return done
+
+    async def Stream(
+        self, request_iterator: AsyncIterable[pb.StreamRequest], context: Context
+    ) -> AsyncIterator[pb.StreamResponse]:
+        """Hello, then batches up; a welcome, then acks and refusals down."""
+        try:
+            requests = aiter(request_iterator)
+            session = await self._open(requests, context)
+            try:
+                yield self._welcome()
+                session.read_with(asyncio.create_task(self._read(session, requests)))
+                while not session.ended and not session.is_done:
+                    await session.wait()
+                    for reply in session.replies():
+                        yield reply
+            finally:
+                await self._close(session)
+        except StreamRefused as refused:
+            await context.abort(refused.code, str(refused))
+        if session.ended:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, session.ended)
+
+    async def _open(self, requests: AsyncIterator[pb.StreamRequest], context: Context) -> Session:
+        """Read the hello and take the stream in. Raises StreamRefused."""
+        if self._draining:
+            raise StreamRefused(grpc.StatusCode.UNAVAILABLE, _SHUTTING_DOWN)
+        hello = await _hello(requests)
+        received_unix_ns = self._clock.unix_ns()
+        if hello.schema_version != SCHEMA_VERSION:
+            raise StreamRefused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"the agent speaks schema {hello.schema_version}, this collector "
+                f"{SCHEMA_VERSION}: upgrade the older of the two; the agent keeps its records",
+            )
+        if len(hello.boot_id) != 16:
+            raise StreamRefused(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"hello.boot_id has {len(hello.boot_id)} bytes, 16 expected",
+            )
+        try:
+            identity = identify(
+                context.auth_context(), context.peer(), hello.host_id, any_peer=self._any_peer
+            )
+        except StreamRefused as error:
+            _log.warning("stream refused", peer=context.peer(), reason=str(error))
+            raise
+        await self._note(identity, hello, received_unix_ns)
+        session = Session(identity)
+        older = self._sessions.get(identity.host)
+        if older is not None:
+            self.counters.replaced += 1
+            older.end("a newer stream of the same host replaced this one")
+        self._sessions[identity.host] = session
+        self.counters.connected = len(self._sessions)
+        self.committer.on_stall.add(session.pause)
+        return session
+
+    async def _note(self, identity: Identity, hello: pb.Hello, received_unix_ns: int) -> None:
+        offset_ns = hello.sent_unix_ns - received_unix_ns
+        row = HostRow(
+            identity.host,
+            identity.name,
+            received_unix_ns,
+            received_unix_ns,
+            hello.agent_version,
+            max(-_MAX_OFFSET_NS, min(_MAX_OFFSET_NS, offset_ns)),
+        )
+        try:
+            await asyncio.to_thread(self._store.note_host, row)
+        except StoreError as error:
+            # The stream is worth more than the note, and reads go on in any case.
+            _log.warning("host not noted", host=identity.name, reason=str(error))
+
+    def _welcome(self) -> pb.StreamResponse:
+        return pb.StreamResponse(
+            welcome=pb.Welcome(
+                schema_version=SCHEMA_VERSION,
+                max_batch_bytes=MAX_PAYLOAD_BYTES,
+                max_in_flight=MAX_IN_FLIGHT,
+                cadence_ms=self._cadence_ms,
+            )
+        )
+
+    async def _read(self, session: Session, requests: AsyncIterator[pb.StreamRequest]) -> None:
+        """Take batches in, no more than the stream may have under way."""
+        host = session.identity.host
+        async for request in requests:
+            if request.WhichOneof("message") != "batch":
+                raise StreamRefused(
+                    grpc.StatusCode.INVALID_ARGUMENT, "after its hello a stream carries batches"
+                )
+            batch = request.batch
+            await session.slot()
+            try:
+                incoming = unpack(host, batch, self._clock.unix_ns())
+            except BatchRefused as refused:
+                self.counters.refused[refused.counted] += 1
+                _log.warning(
+                    "batch refused",
+                    host=session.identity.name,
+                    sequence=batch.sequence,
+                    reason=str(refused),
+                )
+                session.owe(batch, refused.reason)
+            else:
+                session.owe(batch, await self.committer.submit(incoming))
+
+    async def _close(self, session: Session) -> None:
+        """Forget a stream; raises StreamRefused where its agent broke the protocol."""
+        self.committer.on_stall.discard(session.pause)
+        if self._sessions.get(session.identity.host) is session:
+            del self._sessions[session.identity.host]
+        self.counters.connected = len(self._sessions)
+        if session.reading:
+            session.reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError, grpc.aio.UsageError):
+                await session.reading
+
+
+async def _hello(requests: AsyncIterator[pb.StreamRequest]) -> pb.Hello:
+    try:
+        request = await asyncio.wait_for(anext(requests), HELLO_TIMEOUT_S)
+    except StopAsyncIteration:
+        raise StreamRefused(
+            grpc.StatusCode.INVALID_ARGUMENT, "the stream ended before its hello"
+        ) from None
+    except TimeoutError:
+        raise StreamRefused(
+            grpc.StatusCode.DEADLINE_EXCEEDED, f"no hello within {HELLO_TIMEOUT_S:.0f} s"
+        ) from None
+    if request.WhichOneof("message") != "hello":
+        raise StreamRefused(grpc.StatusCode.INVALID_ARGUMENT, "a stream begins with a hello")
+    return request.hello

@@ -1,0 +1,183 @@
+"""The newest state of every host, in memory: what placement and "now" are answered from.
+
+Host seconds stand in rings (see ``chipwatt.collector.rings``). Of device
+windows the newest of each (device, domain) is kept as a reference to its row
+in the table that it came in, which costs nothing until somebody asks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chipwatt.collector.rings import RING_S, HostStates, Rings, Seconds
+from chipwatt.collector.store.contract import HostRow, IncomingBatch, Store
+from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.codec import tables_from_records, window_from_row
+from chipwatt.core.columns import MAX_ROWS, SectionKind
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import DeviceKind
+from chipwatt.core.records import DeviceWindow, HostSecond, Records
+from chipwatt.core.tables import Array, Table, Tables, row_values
+
+_RING_NS = RING_S * NS_PER_S
+_LATE_NS = 120 * NS_PER_S
+_Place = tuple[Table, int]
+"""A row of a table."""
+
+
+class Latest:
+    """Filled by commits, read by everybody; safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: dict[bytes, int] = {}
+        self._names: dict[bytes, str] = {}
+        self._ids: dict[str, bytes] = {}
+        self._rings = Rings()
+        self._heard_unix_ns: list[int] = []
+        self._windows: list[dict[tuple[DeviceId, int], _Place]] = []
+        self._host_second: list[_Place | None] = []
+        self.membership = 0
+        """Grows as hosts appear or change their names."""
+
+    def rebuild(self, store: Store) -> None:
+        """Read from ``store`` what the last process knew when it ended. Raises StoreError."""
+        rows = store.hosts()
+        self.learn(rows)
+        for row in rows:
+            seen_ns = row.last_seen_unix_ns
+            # What was heard last is some seconds old, and a host's clock may run ahead.
+            newest_ns, end_ns = seen_ns - _LATE_NS, seen_ns + _RING_NS
+            seconds = store.host_seconds(row.host, newest_ns - _RING_NS, end_ns)
+            windows = store.windows(row.host, newest_ns, end_ns)
+            records = Records(windows=tuple(windows), host_seconds=tuple(seconds))
+            for part in _in_parts(records):
+                self._take([(row.host, seen_ns, tables_from_records(part))])
+
+    def learn(self, hosts: Iterable[HostRow]) -> None:
+        """Take over the names of hosts."""
+        with self._lock:
+            for host in hosts:
+                self._row(host.host)
+                if self._names.get(host.host, "") != host.name:
+                    self._names[host.host] = host.name
+                    self._ids[host.name] = host.host
+                    self.membership += 1
+
+    def on_commit(self, batches: Sequence[IncomingBatch]) -> None:
+        """Take over what has just been stored."""
+        self._take([(b.key.host, b.received_unix_ns, b.tables) for b in batches])
+
+    def resolve(self, text: str) -> bytes | None:
+        """Return the host that ``text`` names by id (32 hex digits) or by name."""
+        with self._lock:
+            try:
+                host = bytes.fromhex(text)
+            except ValueError:
+                host = b""
+            return host if host in self._rows else self._ids.get(text)
+
+    def hosts(self) -> list[tuple[bytes, str]]:
+        """Return every host with its name, in the order in which they were first heard of."""
+        with self._lock:
+            return [(host, self._names.get(host, "")) for host in self._rows]
+
+    def heard_unix_ns(self, host: bytes) -> int:
+        """Return when ``host`` last sent something; 0 where it never did."""
+        with self._lock:
+            row = self._rows.get(host)
+            return 0 if row is None else self._heard_unix_ns[row]
+
+    def windows(self, host: bytes) -> list[DeviceWindow]:
+        """Return the newest window of every domain of ``host``."""
+        with self._lock:
+            row = self._rows.get(host)
+            kept = [] if row is None else sorted(self._windows[row].items(), key=lambda kv: kv[0])
+        return [window_from_row(row_values(*place), device) for (device, _), place in kept]
+
+    def host_second(self, host: bytes) -> HostSecond | None:
+        """Return the newest host second of ``host``."""
+        with self._lock:
+            row = self._rows.get(host)
+            place = None if row is None else self._host_second[row]
+        return None if place is None else HostSecond(**row_values(*place))
+
+    def states(self, hosts: Sequence[bytes | None], now_unix_ns: int) -> HostStates:
+        """Sum up the last ten minutes of ``hosts``; None stands for an unknown one."""
+        with self._lock:
+            rows = [-1 if host is None else self._rows.get(host, -1) for host in hosts]
+            return self._rings.states(np.array(rows, dtype=np.int64), now_unix_ns // NS_PER_S)
+
+    def seconds(self, rows: Array, seconds: Array) -> Seconds:
+        """Return these seconds of hosts, ``rows`` as ``states`` gave them."""
+        with self._lock:
+            return self._rings.seconds(rows, seconds)
+
+    def _take(self, batches: Sequence[tuple[bytes, int, Tables]]) -> None:
+        with self._lock:
+            parts: list[tuple[int, Table]] = []
+            for host, heard_unix_ns, tables in batches:
+                row = self._row(host)
+                self._heard_unix_ns[row] = max(self._heard_unix_ns[row], heard_unix_ns)
+                if SectionKind.DEVICE_WINDOW in tables:
+                    self._take_windows(row, tables)
+                seconds = tables.get(SectionKind.HOST_SECOND)
+                if seconds is not None and seconds.rows:
+                    parts.append((row, seconds))
+                    newest = int(np.argmax(seconds["start_unix_ns"]))
+                    if _is_newer(seconds, newest, self._host_second[row]):
+                        self._host_second[row] = (seconds, newest)
+            if parts:
+                self._rings.take(parts)
+
+    def _take_windows(self, row: int, tables: Tables) -> None:
+        kept, devices = self._windows[row], device_ids(tables)
+        table = tables[SectionKind.DEVICE_WINDOW]
+        owners, domains = table["device"].tolist(), table["domain"].tolist()
+        for index, (owner, domain) in enumerate(zip(owners, domains, strict=True)):
+            key = (devices[owner], domain)
+            if _is_newer(table, index, kept.get(key)):
+                kept[key] = (table, index)
+
+    def _row(self, host: bytes) -> int:
+        row = self._rows.get(host)
+        if row is not None:
+            return row
+        row = len(self._rows)
+        self._rings.reserve(row + 1)
+        self._rows[host] = row
+        self._heard_unix_ns.append(0)
+        self._windows.append({})
+        self._host_second.append(None)
+        self.membership += 1
+        return row
+
+
+def device_ids(tables: Tables) -> list[DeviceId]:
+    """Return the devices that a payload's rows point to, in order."""
+    table = tables.get(SectionKind.DEVICE)
+    if table is None:
+        return []
+    columns: list[list[Any]] = [
+        table[name].tolist() for name in ("kind", "ordinal", "uid_high", "uid_low")
+    ]
+    return [
+        DeviceId(DeviceKind(kind), ordinal, (high << 64) | low)
+        for kind, ordinal, high, low in zip(*columns, strict=True)
+    ]
+
+
+def _is_newer(table: Table, index: int, than: _Place | None) -> bool:
+    return than is None or bool(table["start_unix_ns"][index] >= than[0]["start_unix_ns"][than[1]])
+
+
+def _in_parts(records: Records) -> Iterable[Records]:
+    """Cut records to what tables may hold."""
+    longest = max(len(records.windows), len(records.host_seconds))
+    for start in range(0, longest, MAX_ROWS):
+        end = start + MAX_ROWS
+        yield Records(records.windows[start:end], records.host_seconds[start:end])

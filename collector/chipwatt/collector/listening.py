@@ -1,0 +1,95 @@
+"""The gRPC server's socket: limits, credentials, and why an address cannot be had."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import grpc
+import grpc.aio
+
+from chipwatt.collector.config import CollectorConfig, TlsConfig, is_loopback, split_address
+from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
+from chipwatt.core.errors import ChipwattError, ConfigError
+
+_HOUR_MS = 3_600_000
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    *SERVER_OPTIONS,
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    # Agents ping every 15 s; somebody who pings much faster is sent away.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 2),
+    # A host that is gone without a word is noticed within a minute.
+    ("grpc.keepalive_time_ms", 45_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_metadata_size", 8_192),
+)
+_TLS_OPTIONS = (
+    # Certificates are checked when a connection begins and never again: none lives for ever.
+    ("grpc.max_connection_age_ms", _HOUR_MS),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+)
+
+
+class AddressUnavailable(ChipwattError):
+    """The collector cannot listen where it was told to."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+def make_server(config: CollectorConfig) -> grpc.aio.Server:
+    """Return a server that listens nowhere yet."""
+    return grpc.aio.server(options=[*_OPTIONS, *(_TLS_OPTIONS if config.tls.is_set else ())])
+
+
+def bind(server: grpc.aio.Server, config: CollectorConfig) -> str:
+    """Take the address; returns it with the port in use. Raises AddressUnavailable, ConfigError."""
+    host, _ = split_address(config.listen)
+    try:
+        if config.tls.is_set:
+            port = server.add_secure_port(config.listen, server_credentials(config.tls))
+        else:
+            port = server.add_insecure_port(config.listen)
+    except RuntimeError:
+        raise AddressUnavailable(f"{config.listen}: {_reason(config.listen)}") from None
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def server_credentials(tls: TlsConfig) -> grpc.ServerCredentials:
+    """Read the files; every peer must show a certificate. Raises ConfigError."""
+    contents = []
+    for name, path in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
+        try:
+            contents.append(path.read_bytes() if path else b"")
+        except OSError as error:
+            raise ConfigError(f"tls.{name}: {path} cannot be read: {error.strerror}") from None
+    ca, cert, key = contents
+    return grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=True)
+
+
+def is_private(config: CollectorConfig) -> bool:
+    """Return whether only this machine can reach the address."""
+    return is_loopback(split_address(config.listen)[0])
+
+
+def _reason(address: str) -> str:
+    """Ask the kernel, as gRPC does not say."""
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, port))
+    except socket.gaierror:
+        return "the name has no address; give an address of this machine"
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return (
+                "already in use, probably by another collector; stop that one or choose "
+                "another address with --listen"
+            )
+        if error.errno == errno.EADDRNOTAVAIL:
+            return "not an address of this machine; choose one with --listen"
+        return f"cannot listen there: {os.strerror(error.errno or errno.EIO)}"
+    return "gRPC cannot listen there; with TLS, check that cert and key belong together"

@@ -1,0 +1,199 @@
+"""The export as a task: reads the store with a cursor of its own and sends interval by interval.
+
+Nothing waits for it: it reads in a thread of its own, keeps a bounded number of rows,
+and stops reading while the receiver does not answer. Its place in the store moves
+only when the receiver has answered for everything before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Protocol, TypeVar
+
+from chipwatt.collector.otlp.config import OtlpConfig
+from chipwatt.collector.otlp.encode import Encoder, Request
+from chipwatt.collector.otlp.intervals import Intervals
+from chipwatt.collector.otlp.sender import Sender
+from chipwatt.collector.store.contract import Block, HostRow
+from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock
+from chipwatt.core.errors import StoreError
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.log import get
+from chipwatt.core.tables import Array
+
+CURSOR = "otlp"
+"""Everything up to this position has been settled."""
+CURSOR_READ = "otlp.read"
+"""Up to this position, what starts before ``CURSOR_CLOSED`` (ns since 1970) has been, too."""
+CURSOR_CLOSED = "otlp.closed"
+MAX_WAITING = 200_000
+"""Rows that may wait for their interval to end; some 20 MB."""
+CONFIDENTIAL_NS = 60 * NS_PER_S
+"""Finest interval of the design's ``confidential`` egress."""
+_BLOCKS_A_READ = 100
+_NOTHING_CLOSED = 10**18  # above any position, which a new cursor is, and before our time
+_STORE_PAUSE_S = 5.0
+_MAX_AHEAD = 2  # intervals that a host's clock may run ahead before its data is not waited for
+_log = get(__name__)
+T = TypeVar("T")
+
+
+class Books(Protocol):
+    """What the export needs of a store."""
+
+    def follow(self, after: int, *, limit: int = 100) -> list[Block]: ...
+
+    def cursor(self, name: str) -> int:
+        """Return a named position; a new one is the oldest that can be followed."""
+        ...
+
+    def advance(self, name: str, position: int) -> None:
+        """Keep a named position; one that is lower than before is ignored."""
+        ...
+
+    def hosts(self) -> list[HostRow]: ...
+
+    def host_dictionary(self) -> list[bytes]: ...
+
+    def device_dictionary(self) -> list[tuple[bytes, DeviceId]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExportStatus:
+    """How the export does."""
+
+    points_sent: int
+    points_rejected: int
+    retries: int
+    lag_ms: int
+    """Age of the newest interval's end that has been settled; one interval and
+    ``settle`` at least."""
+
+
+class Exporter:
+    """From store to receiver."""
+
+    def __init__(
+        self,
+        store: Books,
+        config: OtlpConfig,
+        *,
+        clock: Clock,
+        sender: Sender | None = None,
+        poll_s: float = 1.0,
+    ) -> None:
+        """Take a store and settings with an endpoint; ``poll_s`` is how often to look for news.
+
+        Raises ConfigError where the settings cannot be used.
+        """
+        self._store = store
+        self._config = config
+        self._clock = clock
+        self._poll_s = poll_s
+        self._sender = sender or Sender(config)
+        self._encoder = Encoder(
+            config.interval, version=metadata.version("chipwatt"), namespace=config.namespace
+        )
+        self._intervals = Intervals(config.interval)
+        self._settled_unix_ns = clock.unix_ns()
+        self._thread = ThreadPoolExecutor(1, "otlp")
+
+    def status(self) -> ExportStatus:
+        """Return the counters as they stand."""
+        sent = self._sender.sent
+        lag_ns = max(0, self._clock.unix_ns() - self._settled_unix_ns)
+        return ExportStatus(sent.points, sent.rejected, sent.retries, lag_ns // NS_PER_MS)
+
+    async def run(self) -> None:
+        """Export until cancelled. A store that cannot be read is tried again."""
+        if self._config.interval < CONFIDENTIAL_NS:
+            _log.warning(
+                "otlp interval is finer than confidential egress grants",
+                interval_s=self._config.interval / NS_PER_S,
+            )
+        try:
+            await self._patiently(self._resume)
+            while True:
+                is_drained = await self._patiently(self._read)
+                rows = self._ripe(is_drained=is_drained)
+                if rows is not None:
+                    await self._settle(rows)
+                if is_drained:
+                    await asyncio.sleep(self._poll_s)
+        finally:
+            self._thread.shutdown(cancel_futures=True)
+            await self._sender.close()
+
+    def _resume(self) -> None:
+        """Go on where the last process stopped; the very first one chooses where to begin."""
+        position = self._store.cursor(CURSOR)
+        closed_unix_ns = self._store.cursor(CURSOR_CLOSED)
+        if closed_unix_ns < _NOTHING_CLOSED:
+            while self._config.start == "newest" and (blocks := self._store.follow(position)):
+                position = blocks[-1].position
+            self._store.advance(CURSOR, position)
+            self._store.advance(CURSOR_CLOSED, _NOTHING_CLOSED)
+        if closed_unix_ns > _NOTHING_CLOSED:
+            self._settled_unix_ns = closed_unix_ns
+        self._intervals = Intervals(
+            self._config.interval,
+            done=position,
+            read=self._store.cursor(CURSOR_READ),
+            closed_unix_ns=closed_unix_ns,
+        )
+
+    def _read(self) -> bool:
+        """Read some blocks; return whether there are no more for now."""
+        blocks = self._store.follow(self._intervals.read, limit=_BLOCKS_A_READ)
+        self._intervals.add(blocks)
+        return len(blocks) < _BLOCKS_A_READ
+
+    def _ripe(self, *, is_drained: bool) -> Array | None:
+        """Return the rows that are due, perhaps none at all; None where no interval has ended."""
+        intervals, interval_ns = self._intervals, self._config.interval
+        now_unix_ns = self._clock.unix_ns()
+        if len(intervals) > MAX_WAITING:
+            return intervals.close_all()
+        if intervals.is_resuming and not is_drained:
+            return None
+        # In a backlog time passes as its windows tell it, or intervals would be cut short.
+        heard_unix_ns = now_unix_ns if is_drained else min(now_unix_ns, intervals.newest_unix_ns)
+        ended_unix_ns = (heard_unix_ns - self._config.settle) // interval_ns * interval_ns
+        if ended_unix_ns <= intervals.closed_unix_ns:
+            return None
+        return intervals.close(ended_unix_ns, ahead_unix_ns=now_unix_ns + _MAX_AHEAD * interval_ns)
+
+    async def _settle(self, rows: Array) -> None:
+        """Send rows and, once the receiver has answered for all of them, move the cursor."""
+        requests = await self._patiently(lambda: self._requests(rows))
+        while (request := await self._in_thread(lambda: next(requests, None))) is not None:
+            await self._sender.send(request)
+        await self._patiently(self._save)
+        self._settled_unix_ns = max(self._settled_unix_ns, self._intervals.closed_unix_ns)
+
+    def _requests(self, rows: Array) -> Iterator[Request]:
+        store = self._store
+        names = {host.host: host.name for host in store.hosts()}
+        self._encoder.learn(store.host_dictionary(), names, store.device_dictionary())
+        return self._encoder.requests(rows, self._intervals.closed_unix_ns)
+
+    def _save(self) -> None:
+        # In this order what the three say together is true after each step.
+        self._store.advance(CURSOR_READ, self._intervals.read)
+        self._store.advance(CURSOR_CLOSED, self._intervals.closed_unix_ns)
+        self._store.advance(CURSOR, self._intervals.done)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    async def _patiently(self, call: Callable[[], T]) -> T:
+        while True:
+            try:
+                return await self._in_thread(call)
+            except StoreError as error:
+                _log.warning("otlp export cannot use the store, will retry", reason=str(error))
+                await asyncio.sleep(_STORE_PAUSE_S)

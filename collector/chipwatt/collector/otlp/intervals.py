@@ -1,0 +1,135 @@
+"""Windows add up to intervals: whole columns in, one row a domain and interval out.
+
+A row belongs to the interval in which its window starts. Rows of one domain,
+counter epoch and interval become one: energies and times add up, the counter is
+that of the newest window. Adding up is associative, so rows that wait are kept added up.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from chipwatt.collector.otlp.row import ROW
+from chipwatt.collector.store.contract import Block
+from chipwatt.core.columns import SectionKind
+from chipwatt.core.model import Flag
+from chipwatt.core.tables import Array
+
+_KEY: Final = ("host", "device", "domain", "is_root", "epoch", "slot")
+_SAME: Final = (
+    *("domain", "epoch", "start_unix_ns", "duration_ns"),
+    *("energy_uj", "cumulative_uj", "method", "interface"),
+)
+# Within an epoch a counter never falls: the least value before is that of the first window.
+_COMBINE: Final = (
+    (np.add, ("energy_uj", "duration_ns", "covered_ns")),
+    (np.minimum, ("start_unix_ns", "base_uj", "position")),
+    (np.maximum, ("end_unix_ns", "cumulative_uj", "is_filtered")),
+)
+
+
+def rows_of(block: Block, interval_ns: int) -> Array:
+    """Return a row a window of ``block``; none where it holds something else."""
+    table = block.table
+    if block.kind is not SectionKind.DEVICE_WINDOW or not table.rows:
+        return np.empty(0, dtype=ROW)
+    rows = np.empty(table.rows, dtype=ROW)
+    for name in _SAME:
+        rows[name] = table[name]
+    rows["host"] = block.hosts
+    rows["device"] = block.devices
+    rows["slot"] = rows["start_unix_ns"] // interval_ns
+    rows["end_unix_ns"] = rows["start_unix_ns"] + rows["duration_ns"].astype(np.int64)
+    rows["base_uj"] = rows["cumulative_uj"] - rows["energy_uj"]
+    # 400 days of ns times a million would not fit 64 bits, and coverage is no ledger.
+    rows["covered_ns"] = (rows["duration_ns"] * (table["coverage_ppm"] / 1e6)).astype(np.uint64)
+    rows["is_root"] = (table["flags"] & np.uint32(Flag.ROOT)) != 0
+    rows["is_filtered"] = (table["flags"] & np.uint32(Flag.FILTERED)) != 0
+    rows["position"] = block.position
+    return rows
+
+
+def add_up(rows: Array) -> Array:
+    """Return one row a (host, device, domain, epoch, interval), in that order."""
+    if not len(rows):
+        return rows
+    rows = rows[np.lexsort([rows["start_unix_ns"], *(rows[name] for name in reversed(_KEY))])]
+    is_first = np.ones(len(rows), dtype=bool)
+    is_first[1:] = np.any([rows[name][1:] != rows[name][:-1] for name in _KEY], axis=0)
+    first = np.flatnonzero(is_first)
+    last = np.append(first[1:], len(rows)) - 1
+    total: Array = rows[last]
+    for combine, names in _COMBINE:
+        for name in names:
+            total[name] = combine.reduceat(rows[name], first)
+    return total
+
+
+class Intervals:
+    """Rows that wait for their interval to end.
+
+    Exported is what stands at or before position ``done``, and what stands at or before
+    ``read`` and starts before ``closed_unix_ns``. These three numbers are all that a
+    successor needs to go on where this one stopped.
+    """
+
+    def __init__(
+        self, interval_ns: int, *, done: int = 0, read: int = 0, closed_unix_ns: int = 0
+    ) -> None:
+        self._interval_ns = interval_ns
+        self._resume = (read, closed_unix_ns)
+        self._waiting: Array = np.empty(0, dtype=ROW)
+        self.read = done
+        """Position of the last block that was added."""
+        self.closed_unix_ns = closed_unix_ns
+        """Intervals that start before this have gone out."""
+        self.newest_unix_ns = 0
+        """Newest start of a window seen."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def is_resuming(self) -> bool:
+        """Whether blocks are still due that the predecessor had read."""
+        return self.read < self._resume[0]
+
+    @property
+    def done(self) -> int:
+        """Everything up to this position has been closed."""
+        first = int(self._waiting["position"].min()) - 1 if len(self._waiting) else self.read
+        return min(first, self.read)
+
+    def add(self, blocks: list[Block]) -> None:
+        """Add blocks that follow those before."""
+        parts = [self._waiting]
+        for block in blocks:
+            rows = rows_of(block, self._interval_ns)
+            read, closed_unix_ns = self._resume
+            if block.position <= read:
+                rows = rows[rows["start_unix_ns"] >= closed_unix_ns]
+            if len(rows):
+                self.newest_unix_ns = max(self.newest_unix_ns, int(rows["start_unix_ns"].max()))
+                parts.append(rows)
+            self.read = block.position
+        if len(parts) > 1:
+            self._waiting = add_up(np.concatenate(parts))
+
+    def close(self, before_unix_ns: int, *, ahead_unix_ns: int) -> Array:
+        """Take the intervals that end by ``before_unix_ns``, a whole number of intervals.
+
+        Those that start at or after ``ahead_unix_ns`` come too: a clock that runs far
+        ahead must not hold its data, and with it the cursor, for hours.
+        """
+        self.closed_unix_ns = max(self.closed_unix_ns, before_unix_ns)
+        ends = (self._waiting["slot"] + 1) * self._interval_ns
+        is_ripe = (ends <= before_unix_ns) | (self._waiting["start_unix_ns"] >= ahead_unix_ns)
+        ripe, self._waiting = self._waiting[is_ripe], self._waiting[~is_ripe]
+        return ripe
+
+    def close_all(self) -> Array:
+        """Take everything, the interval under way included."""
+        rows, self._waiting = self._waiting, self._waiting[:0]
+        return rows

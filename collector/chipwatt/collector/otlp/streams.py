@@ -1,0 +1,152 @@
+"""Which points an interval gives, and where the unbroken stream that each belongs to began.
+
+A stream of a counter opens with a point of no duration that carries the counter as
+it stood: in OTLP's data model ("unknown start time") that contributes no increase.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
+
+from chipwatt.collector.otlp import semconv
+from chipwatt.collector.otlp.row import Row
+from chipwatt.core.clock import NS_PER_MS
+from chipwatt.core.model import Method
+
+UJ_PER_J = 1_000_000
+MAX_EPOCHS = 4
+"""Lives of one counter that late data may still belong to."""
+_START = attrgetter("start_unix_ns")
+
+
+class Sample(NamedTuple):
+    """A value on its way to becoming a point."""
+
+    metric: semconv.MetricSpec
+    attributes: bytes
+    start_unix_ns: int
+    time_unix_ns: int
+    value: float | int
+    """A double or, where it is an int, an integer point."""
+
+
+class _Segment(NamedTuple):
+    """Where an unbroken run of points of one counter begins, and the counter there."""
+
+    start_unix_ns: int
+    base_uj: int
+
+
+class DomainStreams:
+    """Points of single domains. The counter goes out as firmware has it.
+
+    A counter's life is one segment. Late data from before its start cannot join it, for
+    a point is never older than its stream: it forms a segment of its own in front,
+    which ends where the next begins, so that no energy lies in two of them.
+    """
+
+    def __init__(self, interval_ns: int) -> None:
+        self._interval_ns = interval_ns
+        self._epochs: dict[tuple[int, int, int], dict[int, list[_Segment]]] = {}
+
+    def samples(self, row: Row, attributes: bytes) -> Iterator[Sample]:
+        """Yield what one interval of one domain gives."""
+        energy, power = (
+            (semconv.ENERGY, semconv.POWER)
+            if row.is_root
+            else (semconv.DOMAIN_ENERGY, semconv.DOMAIN_POWER)
+        )
+        for start_unix_ns, time_unix_ns, counter_uj in self._counter_points(row):
+            yield Sample(energy, attributes, start_unix_ns, time_unix_ns, counter_uj / UJ_PER_J)
+        span = (row.start_unix_ns, row.end_unix_ns)
+        if row.duration_ns:
+            yield Sample(power, attributes, *span, row.mean_w)
+        seen = row.covered_ns / max(self._interval_ns, row.duration_ns)
+        yield Sample(semconv.COVERAGE, attributes, *span, seen)
+
+    def _counter_points(self, row: Row) -> Iterator[tuple[int, int, int]]:
+        """Yield (stream's start, time, counter in µJ)."""
+        segments = self._segments(row)
+        at = bisect_right(segments, row.start_unix_ns, key=_START) - 1
+        if at < 0:
+            at = 0
+            segments.insert(0, _Segment(row.start_unix_ns, row.base_uj))
+            yield row.start_unix_ns, row.start_unix_ns, row.base_uj
+        for following in segments[at + 1 :]:
+            # The second half fails only where a wall clock was set back.
+            if following.start_unix_ns >= row.end_unix_ns or not (
+                row.base_uj <= following.base_uj <= row.cumulative_uj
+            ):
+                break
+            yield segments[at].start_unix_ns, *following
+            at += 1
+        yield segments[at].start_unix_ns, row.end_unix_ns, row.cumulative_uj
+
+    def _segments(self, row: Row) -> list[_Segment]:
+        """Return the segments of the row's epoch, by start; the oldest epochs are forgotten."""
+        epochs = self._epochs.setdefault((row.device, row.domain, row.is_root), {})
+        segments = epochs.setdefault(row.epoch, [])
+        if len(epochs) > MAX_EPOCHS:
+            del epochs[min(epochs)]
+        return segments
+
+
+@dataclass(slots=True)
+class _Host:
+    """What is known of one host's sums."""
+
+    method: int
+    attributes: bytes
+    start_unix_ns: int
+    time_unix_ns: int
+    total_uj: int = 0
+    slot: int = -1
+    heard: set[tuple[int, int]] = field(default_factory=set)
+    """Root domains of the newest interval."""
+
+
+class HostStreams:
+    """Points of whole hosts: sums over root domains.
+
+    The energy starts at 0 and not at the sum of the counters, which would fall
+    when one of them is reset, and a back end would read a fall as a reset of the whole.
+    """
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, _Host] = {}
+
+    def samples(self, host_id: str, roots: Sequence[Row], closed_unix_ns: int) -> Iterator[Sample]:
+        """Yield what rows of root domains of one host give, as of ``closed_unix_ns``."""
+        if not roots:
+            return
+        start_unix_ns = min(row.start_unix_ns for row in roots)
+        method = max(row.method for row in roots)
+        host = self._hosts.get(host_id)
+        if host is None or method > host.method:
+            attributes = semconv.host_attributes(host_id, Method(method))
+            host = self._hosts[host_id] = _Host(method, attributes, start_unix_ns, start_unix_ns)
+            yield Sample(semconv.HOST_ENERGY, attributes, start_unix_ns, start_unix_ns, 0)
+        attributes = host.attributes
+        host.total_uj += sum(row.energy_uj for row in roots)
+        host.time_unix_ns = max(closed_unix_ns, host.time_unix_ns + NS_PER_MS)
+        total_j = host.total_uj // UJ_PER_J
+        yield Sample(
+            semconv.HOST_ENERGY, attributes, host.start_unix_ns, host.time_unix_ns, total_j
+        )
+        by_slot = sorted((row for row in roots if row.duration_ns), key=lambda row: row.slot)
+        for slot, group in groupby(by_slot, key=lambda row: row.slot):
+            rows = list(group)
+            heard = {(row.device, row.domain) for row in rows}
+            is_whole = heard >= host.heard
+            if slot > host.slot:
+                host.slot, host.heard = slot, heard
+            if is_whole:
+                start_unix_ns = min(row.start_unix_ns for row in rows)
+                end_unix_ns = max(row.end_unix_ns for row in rows)
+                total_w = sum(row.mean_w for row in rows)
+                yield Sample(semconv.HOST_POWER, attributes, start_unix_ns, end_unix_ns, total_w)

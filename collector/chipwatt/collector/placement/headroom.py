@@ -1,0 +1,212 @@
+"""Power left under every budget, from the synchronous sums of the hosts beneath each node.
+
+Every host becomes two series over the same six hundred seconds of wall time,
+the mean and the peak within each second. Both are carried up the topology by
+share, so a node's series is a sum of what happened at once. What is missing
+widens a prediction and never narrows it:
+
+- a host not heard from for 30 s counts with its nameplate or, where nobody
+  gave one, with the highest peak it is known for, whichever is larger;
+- the seconds after a host's newest one hold its last value;
+- any other missing second counts with the host's highest peak.
+
+Seconds do not show whether the peaks of two hosts fell together within one of
+them, so the predicted peak takes them as if they had: it is a prediction and
+bounds the true peak of the sum from above. ``peak_1s_mw`` is measured, as it
+adds means only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from chipwatt.collector.latest import Latest
+from chipwatt.collector.placement.topology import Topology
+from chipwatt.collector.rings import RING_S, HostStates
+from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.tables import Array
+
+STALE_AFTER_S = 30
+_WARM_S = RING_S - STALE_AFTER_S
+_CHUNK_S = 60
+
+
+class Predictor(IntEnum):
+    """How a peak was predicted; numbers equal those of ``chipwatt.v1.Predictor``."""
+
+    NAMEPLATE = 1
+    RECENT_MAX = 2
+
+
+class Quality(IntEnum):
+    """What weakens an answer; numbers equal those of ``chipwatt.v1.Quality``."""
+
+    STALE = 1
+    """A host beneath was heard from, but not lately."""
+    PARTIAL = 2
+    """A host beneath gives no telemetry now."""
+    COLD_START = 3
+    """A host beneath has less than ten minutes of history."""
+    ESTIMATED_CHILD = 4
+    """A host beneath has a power model instead of a sensor, or one too slow for peaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How old an answer is and how far it can be trusted."""
+
+    as_of_unix_ns: int
+    """When the answer was computed."""
+    staleness_ms: int
+    """Age of the oldest newest second among the hosts beneath that ever sent one."""
+    reporting_ppm: int
+    predictor: Predictor
+    quality: tuple[Quality, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHeadroom:
+    """The power of one node and what is left above it; mW."""
+
+    node_id: str
+    now_mw: int
+    mean_mw: int
+    peak_1s_mw: int
+    predicted_peak_mw: int
+    budget_mw: int
+    headroom_mw: int | None
+    """Least over the node and every ancestor on every feed; None: no budget on the way up."""
+    binding_node_id: str
+    trust: Trust
+
+
+def compute_headroom(
+    topology: Topology, hosts: Sequence[bytes | None], latest: Latest, now_unix_ns: int
+) -> list[NodeHeadroom]:
+    """Return the headroom of every node, in the topology's order.
+
+    ``hosts`` are the ids behind ``topology.hosts``, None where a host is not known yet.
+    """
+    states = latest.states(hosts, now_unix_ns)
+    rated_mw = np.array([topology.nodes[i].rated_mw for i in topology.hosts.tolist()])
+    fresh = states.newest_s >= now_unix_ns // NS_PER_S - STALE_AFTER_S
+    assumed = np.maximum(rated_mw, states.highest_mw)
+    now, mean, peak_1s, predicted = _carried(
+        topology, latest, states, fresh, assumed, now_unix_ns // NS_PER_S
+    )
+    room = _rooms(topology, predicted)
+    answers = []
+    for position, node in enumerate(topology.nodes):
+        least_mw, binding = room[position]
+        answers.append(
+            NodeHeadroom(
+                node_id=node.id,
+                now_mw=int(now[position]),
+                mean_mw=int(mean[position]),
+                peak_1s_mw=int(peak_1s[position]),
+                predicted_peak_mw=int(predicted[position]),
+                budget_mw=node.budget_mw,
+                headroom_mw=least_mw,
+                binding_node_id=binding,
+                trust=_trust(topology.beneath[position], states, fresh, now_unix_ns),
+            )
+        )
+    return answers
+
+
+def _carried(
+    topology: Topology,
+    latest: Latest,
+    states: HostStates,
+    fresh: Array,
+    assumed_mw: Array,
+    now_s: int,
+) -> tuple[Array, Array, Array, Array]:
+    """Return per node: power now, mean, highest second, highest sum of in-bin peaks."""
+    nodes = len(topology.nodes)
+    now = np.zeros((nodes, 1))
+    now[topology.hosts, 0] = np.where(fresh, states.last_mean_mw, assumed_mw)
+    topology.carry_up(now)
+    total, highest = np.zeros(nodes), np.zeros(nodes)
+    predicted = np.zeros(nodes)
+    loads = np.zeros((nodes, 2 * _CHUNK_S))
+    for first_s in range(now_s - RING_S + 1, now_s + 1, _CHUNK_S):
+        seconds = np.arange(first_s, first_s + _CHUNK_S)
+        known = latest.seconds(states.rows, seconds)
+        after = seconds[np.newaxis, :] > states.newest_s[:, np.newaxis]
+        loads[:] = 0.0
+        for part, values, held, other in (
+            (slice(0, _CHUNK_S), known.mean_mw, states.last_mean_mw, states.mean_mw),
+            (slice(_CHUNK_S, None), known.peak_mw, states.last_peak_mw, states.highest_mw),
+        ):
+            filled = np.where(after, held[:, np.newaxis], other[:, np.newaxis])
+            series = np.where(known.known, values, filled)
+            loads[topology.hosts, part] = np.where(
+                fresh[:, np.newaxis], series, assumed_mw[:, np.newaxis]
+            )
+        topology.carry_up(loads)
+        total += loads[:, :_CHUNK_S].sum(axis=1)
+        np.maximum(highest, loads[:, :_CHUNK_S].max(axis=1), out=highest)
+        np.maximum(predicted, loads[:, _CHUNK_S:].max(axis=1), out=predicted)
+    # Shares are fractions: without the tiny allowance 0.5 W + 0.5 W could round up past 1 W.
+    return (
+        np.rint(now[:, 0]),
+        np.rint(total / RING_S),
+        np.rint(highest),
+        np.ceil(predicted - 1e-3),
+    )
+
+
+def _rooms(topology: Topology, predicted_mw: Array) -> list[tuple[int | None, str]]:
+    """Return per node the least room on any way up and whose it is; parents come first."""
+    rooms: list[tuple[int | None, str]] = []
+    for position, node in enumerate(topology.nodes):
+        own = node.allowed_mw - int(predicted_mw[position]) if node.budget_mw else None
+        best: tuple[int | None, str] = (own, node.id if own is not None else "")
+        for parent in topology.parents[position]:
+            above = rooms[parent]
+            if above[0] is not None and (best[0] is None or above[0] < best[0]):
+                best = above
+        rooms.append(best)
+    return rooms
+
+
+def _trust(beneath: Array, states: HostStates, fresh: Array, now_unix_ns: int) -> Trust:
+    alive, newest_s = fresh[beneath], states.newest_s[beneath]
+    heard = newest_s > 0
+    quality = []
+    if bool((heard & ~alive).any()):
+        quality.append(Quality.STALE)
+    if not bool(alive.all()):
+        quality.append(Quality.PARTIAL)
+    if bool((alive & (states.held[beneath] < _WARM_S)).any()):
+        quality.append(Quality.COLD_START)
+    if bool((alive & states.estimated[beneath]).any()):
+        quality.append(Quality.ESTIMATED_CHILD)
+    oldest_s = int(newest_s[heard].min()) if heard.any() else 0
+    age_ns = max(0, now_unix_ns - (oldest_s + 1) * NS_PER_S) if oldest_s else 0
+    return Trust(
+        as_of_unix_ns=now_unix_ns,
+        staleness_ms=age_ns // 1_000_000,
+        reporting_ppm=int(alive.sum()) * 1_000_000 // len(alive) if len(alive) else 1_000_000,
+        predictor=Predictor.RECENT_MAX if bool(alive.any()) else Predictor.NAMEPLATE,
+        quality=tuple(quality),
+    )
+
+
+def trust_beneath(
+    topology: Topology,
+    root: str,
+    hosts: Sequence[bytes | None],
+    latest: Latest,
+    now_unix_ns: int,
+) -> Trust:
+    """Return how current the telemetry beneath ``root`` is; an empty root means everything."""
+    states = latest.states(hosts, now_unix_ns)
+    fresh = states.newest_s >= now_unix_ns // NS_PER_S - STALE_AFTER_S
+    rows = topology.beneath[topology.index[root]] if root else np.arange(len(hosts))
+    return _trust(rows, states, fresh, now_unix_ns)

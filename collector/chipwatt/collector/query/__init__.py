@@ -1,0 +1,1 @@
+"""What is stored, as answers to people and programs."""

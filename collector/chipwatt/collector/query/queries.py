@@ -1,0 +1,246 @@
+"""What QueryService answers, without the network: requests in, responses out.
+
+Raises Refused with NOT_FOUND for a host or device that nobody knows, and with
+INVALID_ARGUMENT, the field's name first, for what cannot be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from chipwatt.collector.answering import Refused, invalid, not_found
+from chipwatt.collector.latest import Latest
+from chipwatt.collector.query import answers
+from chipwatt.collector.query.paging import (
+    MAX_PAGE_BYTES,
+    InvalidPage,
+    Key,
+    cut_to_bytes,
+    decode_token,
+    encode_token,
+    page_by_key,
+    page_limit,
+)
+from chipwatt.collector.store.contract import HostRow, Store
+from chipwatt.core.identity import DeviceId, parse_device
+from chipwatt.core.model import Domain
+from chipwatt.core.records import DeviceWindow, Gap, HostSecond
+from chipwatt.v1 import query_pb2 as pb
+
+_NEVER_UNIX_NS = 1 << 62  # the year 2116; leaves room to round up to a whole bin
+RESOLUTIONS_NS = (0, 10_000_000_000, 60_000_000_000, 600_000_000_000, 3_600_000_000_000)
+Row = TypeVar("Row")
+Answer = TypeVar("Answer", bound=Message)
+
+
+class _Ranged(Protocol):
+    @property
+    def start_unix_ns(self) -> int: ...
+    @property
+    def end_unix_ns(self) -> int: ...
+    @property
+    def page_size(self) -> int: ...
+    @property
+    def page_token(self) -> str: ...
+
+
+class Queries:
+    """Answers from the store and the newest state; called from several threads."""
+
+    def __init__(
+        self, store: Store, latest: Latest, connected: Callable[[], AbstractSet[bytes]]
+    ) -> None:
+        self._store = store
+        self._latest = latest
+        self._connected = connected
+
+    def list_hosts(self, request: pb.ListHostsRequest) -> pb.ListHostsResponse:
+        try:
+            limit = page_limit(request.page_size)
+            after = decode_token(["hosts"], request.page_token, 1)
+        except InvalidPage as error:
+            raise invalid(str(error)) from None
+        last = after[0] if after else -1
+        rows = sorted(self._store.hosts(), key=_host_number)
+        rows = [row for row in rows if _host_number(row) > last]
+        page = rows[:limit]
+        counts = self._device_counts({row.host for row in page})
+        connected, names = self._connected(), dict(self._latest.hosts())
+        hosts = [
+            answers.host_message(
+                row,
+                row.name or names.get(row.host, ""),
+                counts.get(row.host, 0),
+                last_seen_unix_ns=max(row.last_seen_unix_ns, self._latest.heard_unix_ns(row.host)),
+                connected=row.host in connected,
+            )
+            for row in page
+        ]
+        key = (_host_number(page[-1]),) if len(rows) > limit else None
+        return pb.ListHostsResponse(hosts=hosts, next_page_token=encode_token(["hosts"], key))
+
+    def list_devices(self, request: pb.ListDevicesRequest) -> pb.ListDevicesResponse:
+        host = self._host(request.host_id)
+        sensors = self._store.sensors(host)
+        devices = {device for owner, device in self._store.device_dictionary() if owner == host}
+        devices |= {sensor.device for sensor in sensors}
+        return pb.ListDevicesResponse(
+            devices=[
+                answers.device_message(device, [s for s in sensors if s.device == device])
+                for device in sorted(devices)
+            ],
+            absent=[answers.absent_message(absent) for absent in self._store.absent(host)],
+        )
+
+    def list_windows(self, request: pb.ListWindowsRequest) -> pb.ListWindowsResponse:
+        host = self._host(request.host_id)
+        end = _range_end(request)
+        if request.resolution_ns not in RESOLUTIONS_NS:
+            raise invalid("resolution_ns: 0, or 10 s, 1 min, 10 min or 1 h in nanoseconds")
+        domain = self._domain(request.domain)
+        device = self._device(host, request.device_id) if request.device_id else None
+
+        def fetch(start: int, rows: int) -> Sequence[DeviceWindow]:
+            return self._store.windows(
+                host,
+                start,
+                end,
+                resolution_ns=request.resolution_ns,
+                device=device,
+                domain=domain,
+                limit=rows,
+            )
+
+        asked = ("windows", host, device, domain, request.start_unix_ns, request.end_unix_ns,
+                 request.resolution_ns)  # fmt: skip
+        messages, token = _page(request, asked, 8, fetch, _window_key, answers.window_message)
+        return pb.ListWindowsResponse(windows=messages, next_page_token=token)
+
+    def list_host_seconds(self, request: pb.ListHostSecondsRequest) -> pb.ListHostSecondsResponse:
+        host, end = self._host(request.host_id), _range_end(request)
+
+        def fetch(start: int, rows: int) -> Sequence[HostSecond]:
+            return self._store.host_seconds(host, start, end, limit=rows)
+
+        asked = ("seconds", host, request.start_unix_ns, request.end_unix_ns)
+        messages, token = _page(request, asked, 2, fetch, _second_key, answers.host_second_message)
+        return pb.ListHostSecondsResponse(host_seconds=messages, next_page_token=token)
+
+    def list_gaps(self, request: pb.ListGapsRequest) -> pb.ListGapsResponse:
+        host, end = self._host(request.host_id), _range_end(request)
+
+        def fetch(start: int, rows: int) -> Sequence[Gap]:
+            return self._store.gaps(host, start, end, limit=rows)
+
+        asked = ("gaps", host, request.start_unix_ns, request.end_unix_ns)
+        messages, token = _page(request, asked, 8, fetch, _gap_key, answers.gap_message)
+        return pb.ListGapsResponse(gaps=messages, next_page_token=token)
+
+    def get_latest(self, request: pb.GetLatestRequest) -> pb.GetLatestResponse:
+        wanted = [self._host(text) for text in request.host_ids]
+        response, size = pb.GetLatestResponse(), 0
+        for host in wanted or [host for host, _ in self._latest.hosts()]:
+            second = self._latest.host_second(host)
+            message = pb.LatestHost(
+                host_id=host.hex(),
+                windows=[answers.window_message(w) for w in self._latest.windows(host)],
+                host_second=None if second is None else answers.host_second_message(second),
+            )
+            size += message.ByteSize()
+            if size > MAX_PAGE_BYTES:
+                raise Refused(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"host_ids: more than {len(response.hosts)} hosts do not fit one answer; "
+                    "name fewer",
+                )
+            response.hosts.append(message)
+        return response
+
+    def _host(self, text: str) -> bytes:
+        if not text:
+            raise invalid("host_id: empty; give 32 hex digits or a host's name")
+        host = self._latest.resolve(text)
+        if host is None:
+            raise not_found(f"host_id: no host {text!r} has reported here; ListHosts names them")
+        return host
+
+    def _device(self, host: bytes, text: str) -> DeviceId:
+        try:
+            device = parse_device(text)
+        except ValueError as error:
+            raise invalid(f"device_id: {error}") from None
+        if (host, device) not in self._store.device_dictionary():
+            raise not_found(f"device_id: host {host.hex()} has no device {text!r}")
+        return device
+
+    def _device_counts(self, hosts: AbstractSet[bytes]) -> dict[bytes, int]:
+        counts: dict[bytes, int] = {}
+        for owner, _ in self._store.device_dictionary():
+            if owner in hosts:
+                counts[owner] = counts.get(owner, 0) + 1
+        return counts
+
+    @staticmethod
+    def _domain(number: int) -> Domain | None:
+        try:
+            return Domain(number) if number else None
+        except ValueError:
+            raise invalid(f"domain: {number} is none") from None
+
+
+def _page(
+    request: _Ranged,
+    asked: Sequence[object],
+    key_length: int,
+    fetch: Callable[[int, int], Sequence[Row]],
+    key: Callable[[Row], Key],
+    message: Callable[[Row], Answer],
+) -> tuple[list[Answer], str]:
+    """Return the page that ``request`` asks for as messages, and the token to go on with."""
+    try:
+        limit = page_limit(request.page_size)
+        after = decode_token(asked, request.page_token, key_length)
+    except InvalidPage as error:
+        raise invalid(str(error)) from None
+    page = page_by_key(fetch, key, request.start_unix_ns, after, limit)
+    messages = [message(row) for row in page.rows]
+    fitting = cut_to_bytes([item.ByteSize() for item in messages])
+    next_key = page.next_key if fitting == len(messages) else key(page.rows[fitting - 1])
+    return messages[:fitting], encode_token(asked, next_key)
+
+
+def _range_end(request: _Ranged) -> int:
+    """Return the end of the range asked for; 0 stands for no end."""
+    end = min(request.end_unix_ns or _NEVER_UNIX_NS, _NEVER_UNIX_NS)
+    if request.start_unix_ns < 0:
+        raise invalid("start_unix_ns: before 1970")
+    if end < request.start_unix_ns:
+        raise invalid("end_unix_ns: before start_unix_ns")
+    return end
+
+
+def _host_number(row: HostRow) -> int:
+    return int.from_bytes(row.host, "big")
+
+
+def _device_key(device: DeviceId) -> Key:
+    return (device.kind, device.ordinal, device.uid)
+
+
+def _window_key(window: DeviceWindow) -> Key:
+    return (window.start_unix_ns, *_device_key(window.device), window.domain,
+            window.start_mono_ns, window.epoch, window.duration_ns)  # fmt: skip
+
+
+def _second_key(second: HostSecond) -> Key:
+    return (second.start_unix_ns, second.start_mono_ns)
+
+
+def _gap_key(gap: Gap) -> Key:
+    return (gap.start_unix_ns, *_device_key(gap.device), gap.domain, gap.start_mono_ns,
+            gap.duration_ns, gap.reason)  # fmt: skip

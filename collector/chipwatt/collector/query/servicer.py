@@ -1,0 +1,63 @@
+"""``chipwatt.v1.QueryService`` on the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
+
+import grpc.aio
+
+from chipwatt.collector.answering import answer
+from chipwatt.collector.query.queries import Queries
+from chipwatt.v1 import query_pb2 as pb
+from chipwatt.v1 import query_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class QueryServicer(query_pb2_grpc.QueryServiceServicer):
+    """Every rpc reads in ``executor``; the event loop belongs to the agents' streams."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        status: Callable[[], pb.GetCollectorStatusResponse],
+        executor: Executor,
+    ) -> None:
+        self._queries = queries
+        self._status = status
+        self._executor = executor
+
+    async def ListHosts(
+        self, request: pb.ListHostsRequest, context: Context
+    ) -> pb.ListHostsResponse:
+        return await answer(self._executor, context, self._queries.list_hosts, request)
+
+    async def ListDevices(
+        self, request: pb.ListDevicesRequest, context: Context
+    ) -> pb.ListDevicesResponse:
+        return await answer(self._executor, context, self._queries.list_devices, request)
+
+    async def ListWindows(
+        self, request: pb.ListWindowsRequest, context: Context
+    ) -> pb.ListWindowsResponse:
+        return await answer(self._executor, context, self._queries.list_windows, request)
+
+    async def ListHostSeconds(
+        self, request: pb.ListHostSecondsRequest, context: Context
+    ) -> pb.ListHostSecondsResponse:
+        return await answer(self._executor, context, self._queries.list_host_seconds, request)
+
+    async def ListGaps(self, request: pb.ListGapsRequest, context: Context) -> pb.ListGapsResponse:
+        return await answer(self._executor, context, self._queries.list_gaps, request)
+
+    async def GetLatest(
+        self, request: pb.GetLatestRequest, context: Context
+    ) -> pb.GetLatestResponse:
+        return await answer(self._executor, context, self._queries.get_latest, request)
+
+    async def GetCollectorStatus(
+        self, request: pb.GetCollectorStatusRequest, context: Context
+    ) -> pb.GetCollectorStatusResponse:
+        return await answer(self._executor, context, lambda _: self._status(), request)

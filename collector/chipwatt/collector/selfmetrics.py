@@ -1,0 +1,54 @@
+"""What the collector reports of itself: counters of its stages in one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from chipwatt.collector.store.contract import Totals
+from chipwatt.v1 import query_pb2
+
+
+class IngestCounts(Protocol):
+    """What is read of ingest."""
+
+    @property
+    def duplicates(self) -> int: ...
+    @property
+    def conflicts(self) -> int: ...
+    @property
+    def refused(self) -> Mapping[str, int]: ...
+    @property
+    def connected(self) -> int: ...
+
+
+class ExportCounts(Protocol):
+    """What is read of the OTLP export."""
+
+    @property
+    def points_sent(self) -> int: ...
+    @property
+    def points_rejected(self) -> int: ...
+    @property
+    def lag_ms(self) -> int: ...
+
+
+def status_message(
+    totals: Totals, ingest: IngestCounts, export: ExportCounts | None
+) -> query_pb2.GetCollectorStatusResponse:
+    """Return the collector's status; without an export its numbers are 0."""
+    return query_pb2.GetCollectorStatusResponse(
+        batches_stored=totals.batches,
+        host_seconds_stored=totals.host_seconds,
+        device_windows_stored=totals.device_windows,
+        gaps_stored=totals.gaps,
+        duplicates_absorbed=ingest.duplicates,
+        conflicts=ingest.conflicts,
+        refused=sum(ingest.refused.values()),
+        store_bytes=totals.bytes_on_disk,
+        connected=ingest.connected,
+        root_energy_uj=totals.root_energy_uj,
+        otlp_points_sent=export.points_sent if export else 0,
+        otlp_points_rejected=export.points_rejected if export else 0,
+        otlp_lag_ms=export.lag_ms if export else 0,
+    )

@@ -1,0 +1,184 @@
+"""The collector's composition root: makes every stage, runs them, closes them in reverse.
+
+No stage knows another. Agents' batches go through ingest to the store; what
+has been stored goes to the newest state in memory; queries, placement and the
+OTLP export read, each at its own pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+import grpc.aio
+
+from chipwatt.collector.config import CollectorConfig
+from chipwatt.collector.ingest.servicer import Ingest
+from chipwatt.collector.latest import Latest
+from chipwatt.collector.listening import bind, is_private, make_server, server_credentials
+from chipwatt.collector.otlp.export import Exporter
+from chipwatt.collector.placement.servicer import Placement, PlacementServicer
+from chipwatt.collector.placement.topology import Topology
+from chipwatt.collector.placement.topology_file import load_topology
+from chipwatt.collector.query.queries import Queries
+from chipwatt.collector.query.servicer import QueryServicer
+from chipwatt.collector.selfmetrics import status_message
+from chipwatt.collector.store.sqlite_store import SqliteStore
+from chipwatt.core import log
+from chipwatt.core.clock import Clock, SystemClock
+from chipwatt.core.errors import ChipwattError
+from chipwatt.core.lifecycle import stop_requested
+from chipwatt.v1 import placement_pb2_grpc, query_pb2, query_pb2_grpc, telemetry_pb2_grpc
+
+READERS = 4
+NAMES_EVERY_S = 5.0
+EXPIRE_EVERY_S = 60.0
+STOP_GRACE_S = 3.0
+_log = log.get(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Collector:
+    """A collector in this process: ``async with Collector(config) as collector``.
+
+    Opening raises ChipwattError and leaves nothing open. Leaving takes no more
+    batches, commits and acks what was taken, and closes the store last.
+    """
+
+    def __init__(self, config: CollectorConfig, clock: Clock | None = None) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._stack = AsyncExitStack()
+        self.address = ""
+        """Host and port that it listens on, once open."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        config, stack = self._config, self._stack
+        topology = None if config.topology is None else load_topology(config.topology)
+        server = make_server(config)
+        stack.push_async_callback(server.stop, None)
+        # Before the store, so that a second collector is told of the address.
+        address = bind(server, config)
+        self._executor = ThreadPoolExecutor(READERS, "read")
+        stack.callback(self._executor.shutdown)
+        store = await self._in_thread(SqliteStore, config.store_config())
+        stack.callback(store.close)
+        latest = Latest()
+        await self._in_thread(latest.rebuild, store)
+        ingest = Ingest(store, clock=self._clock, any_peer=config.insecure_plaintext_over_network)
+        ingest.committer.on_committed.append(latest.on_commit)
+        exporter = Exporter(store, config.otlp, clock=self._clock) if config.otlp.endpoint else None
+        self._serve(server, store, latest, ingest, exporter, topology)
+        if exporter is not None:
+            self._background("otlp export", exporter.run())
+        self._background("names", self._every(NAMES_EVERY_S, lambda: latest.learn(store.hosts())))
+        self._background(
+            "expire", self._every(EXPIRE_EVERY_S, lambda: store.expire(self._clock.unix_ns()))
+        )
+        ingest.start()
+        stack.push_async_callback(server.stop, STOP_GRACE_S)
+        stack.push_async_callback(ingest.drain)
+        await server.start()
+        self.address = address
+
+    def _serve(
+        self,
+        server: grpc.aio.Server,
+        store: SqliteStore,
+        latest: Latest,
+        ingest: Ingest,
+        exporter: Exporter | None,
+        topology: Topology | None,
+    ) -> None:
+        """Put the three services on the server."""
+
+        def status() -> query_pb2.GetCollectorStatusResponse:
+            sent = exporter.status() if exporter else None
+            return status_message(store.totals(), ingest.counters, sent)
+
+        telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(ingest, server)
+        queries = Queries(store, latest, ingest.connected)
+        query_pb2_grpc.add_QueryServiceServicer_to_server(
+            QueryServicer(queries, status, self._executor), server
+        )
+        placement = Placement(topology, latest, self._clock.unix_ns)
+        placement_pb2_grpc.add_PlacementServiceServicer_to_server(
+            PlacementServicer(placement, self._executor), server
+        )
+
+    async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        work = functools.partial(call, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    async def _every(self, interval_s: float, call: Callable[[], None]) -> None:
+        """Do ``call`` again and again; what a full disk prevents now may work the next time."""
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self._in_thread(call)
+            except ChipwattError as error:
+                _log.warning("upkeep failed, will try again", reason=str(error))
+
+    def _background(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` until the collector closes; should it break, say so and go on without."""
+        task = asyncio.create_task(work, name=name)
+
+        def tell(done: asyncio.Task[None]) -> None:
+            error = None if done.cancelled() else done.exception()
+            if error is not None:
+                _log.exception("a background task broke", error, task=name)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        task.add_done_callback(tell)
+        self._stack.push_async_callback(end)
+
+
+async def serve(config: CollectorConfig, ready: Callable[[str], None]) -> None:
+    """Run a collector until SIGTERM or SIGINT; calls ``ready`` with its address once it listens.
+
+    Raises ChipwattError where it cannot start.
+    """
+    stop = stop_requested(asyncio.get_running_loop())
+    async with Collector(config) as collector:
+        _log.info("listening", address=collector.address, tls=config.tls.is_set)
+        if not config.tls.is_set and not is_private(config):
+            _log.warning(
+                "plain text over the network: whoever reaches this address may read and write",
+                address=collector.address,
+            )
+        ready(collector.address)
+        await stop.wait()
+        _log.info("stopping")
+
+
+def check(config: CollectorConfig) -> None:
+    """Raise ChipwattError where the topology or the TLS files cannot be used."""
+    if config.topology is not None:
+        load_topology(config.topology)
+    if config.tls.is_set:
+        server_credentials(config.tls)

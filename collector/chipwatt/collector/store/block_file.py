@@ -1,0 +1,146 @@
+"""One file of compacted blocks: appending to it, reading from it.
+
+A file only ever gains blocks; which of them count is the catalogue's to say
+(``shelf``).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Container, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chipwatt.collector.store.block import encode
+from chipwatt.collector.store.faults import told
+from chipwatt.collector.store.rows import Rows
+from chipwatt.collector.store.sqlite_file import connect, reading, writing
+from chipwatt.core.columns import SectionKind
+
+_SCHEMA = (
+    (
+        "CREATE TABLE IF NOT EXISTS block (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, "
+        "shard INTEGER NOT NULL, slot INTEGER NOT NULL, generation INTEGER NOT NULL, "
+        "start_min INTEGER NOT NULL, start_max INTEGER NOT NULL, rows INTEGER NOT NULL, "
+        "data BLOB NOT NULL)"
+    ),
+    (
+        "CREATE INDEX IF NOT EXISTS block_place "
+        "ON block (kind, shard, slot, start_min, start_max, generation)"
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Rows and where they go: a shard of hosts, a slot of time."""
+
+    shard: int
+    slot_unix_ns: int
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A block of a file that counts, not yet read."""
+
+    number: int
+    slot_unix_ns: int
+    start_min: int
+    start_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many rows some blocks hold, and when they start."""
+
+    rows: int
+    start_min: int
+    start_max: int
+
+
+def append(path: Path, generation: int, placed: Sequence[Placed]) -> Extent:
+    """Add blocks in one durable transaction, making the file if need be. Raises StoreError."""
+    starts = [one.rows.table["start_unix_ns"] for one in placed]
+    least, most = [int(s.min()) for s in starts], [int(s.max()) for s in starts]
+    packed = [
+        (
+            int(one.rows.kind),
+            one.shard,
+            one.slot_unix_ns,
+            generation,
+            low,
+            high,
+            len(one.rows),
+            encode(one.rows),
+        )
+        for one, low, high in zip(placed, least, most, strict=True)
+    ]
+    with (
+        told(path, "write blocks"),
+        closing(connect(path, create=True, write=True)) as connection,
+        writing(connection),
+    ):
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        connection.executemany(
+            "INSERT INTO block (kind, shard, slot, generation, start_min, start_max, rows, data) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            packed,
+        )
+    return Extent(sum(len(one.rows) for one in placed), min(least), max(most))
+
+
+def take_back(path: Path, generation: int) -> None:
+    """Delete the blocks of one generation. Raises StoreError."""
+    with (
+        told(path, "take blocks back"),
+        closing(connect(path, write=True)) as connection,
+        writing(connection),
+    ):
+        connection.execute("DELETE FROM block WHERE generation = ?", (generation,))
+
+
+class BlockFile:
+    """One file, open for reading."""
+
+    def __init__(self, connection: sqlite3.Connection, visible: Container[int]) -> None:
+        self._connection = connection
+        self._visible = visible
+
+    def find(self, kind: SectionKind, shard: int) -> list[Found]:
+        """Return the blocks of one kind and shard that count, by slot."""
+        return [
+            Found(*row[:4])
+            for row in self._connection.execute(
+                "SELECT id, slot, start_min, start_max, generation FROM block "
+                "INDEXED BY block_place WHERE kind = ? AND shard = ? ORDER BY slot, id",
+                (int(kind), shard),
+            )
+            if row[4] in self._visible
+        ]
+
+    def shards(self, kind: SectionKind) -> list[int]:
+        """Return the shards that have blocks of one kind."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT shard FROM block WHERE kind = ? ORDER BY shard", (int(kind),)
+        )
+        return [row[0] for row in rows]
+
+    def data(self, found: Found) -> bytes:
+        """Return the bytes of a block."""
+        rows = self._connection.execute("SELECT data FROM block WHERE id = ?", (found.number,))
+        data: bytes = rows.fetchone()[0]
+        return data
+
+
+@contextmanager
+def open_blocks(path: Path, visible: Container[int]) -> Iterator[BlockFile]:
+    """Read one unchanging state of a file. Raises StoreError."""
+    with (
+        told(path, "read blocks"),
+        closing(connect(path)) as connection,
+        reading(connection),
+    ):
+        yield BlockFile(connection, visible)

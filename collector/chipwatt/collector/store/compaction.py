@@ -1,0 +1,181 @@
+"""From the journal's parts, in the order they came, to blocks by place and time.
+
+One step takes a stretch of positions, sorts its rows into blocks (a shard of
+hosts, a slot of time) and writes those invisibly; one transaction on the
+catalogue then makes them count and moves the mark ``moved`` past the stretch.
+Before that transaction every row is read from the journal, after it from the
+blocks: never from both, never from neither.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from chipwatt.collector.store.block import BlockDamaged, decode
+from chipwatt.collector.store.block_file import Placed
+from chipwatt.collector.store.catalogue import Catalogue, number, set_number
+from chipwatt.collector.store.config import DAY_NS, HOSTS_A_SHARD, MINUTE_NS, StoreConfig
+from chipwatt.collector.store.dictionary import Dictionary
+from chipwatt.collector.store.intake import host_numbers
+from chipwatt.collector.store.ledger import Ledger
+from chipwatt.collector.store.rows import Rows, concatenate, take
+from chipwatt.collector.store.shelf import Shelf
+from chipwatt.collector.store.stream_book import Fold, apply_fold, plan_fold
+from chipwatt.core.columns import SectionKind
+from chipwatt.core.log import get
+from chipwatt.core.tables import Array
+
+SETTLE_NS = MINUTE_NS
+"""Parts younger than this wait, so that one block gets a whole slot of a live host."""
+MOST_ROWS = 65_536
+"""Rows a step: bounds its memory to some 20 MB and its transaction to some milliseconds."""
+MOST_AHEAD_NS = 2 * MINUTE_NS
+MOST_BEHIND_NS = 400 * DAY_NS
+_log = get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Parts that are moved together."""
+
+    last: int
+    rows: dict[SectionKind, tuple[Rows, Array]]
+    """Rows and, for each row, when the collector received it."""
+    fold: Fold
+
+
+class Compactor:
+    """Moves settled parts into blocks. One thread at a time, which ``lock`` sees to."""
+
+    def __init__(
+        self,
+        config: StoreConfig,
+        catalogue: Catalogue,
+        shelf: Shelf,
+        dictionary: Dictionary,
+        ledger: Ledger,
+    ) -> None:
+        self.lock = threading.RLock()
+        """Held during a step; whoever seals a file takes it, too."""
+        self.damaged = 0
+        """Parts that could not be read back since the start."""
+        self._config = config
+        self._catalogue = catalogue
+        self._shelf = shelf
+        self._dictionary = dictionary
+        self._ledger = ledger
+
+    def run(self, now_unix_ns: int, settle_ns: int = SETTLE_NS) -> None:
+        """Move everything received before ``now - settle``. Raises StoreError."""
+        while self._step(now_unix_ns - settle_ns):
+            pass
+        self._trim(now_unix_ns)
+
+    def _step(self, until_unix_ns: int) -> bool:
+        with self.lock:
+            with self._catalogue.reading() as connection:
+                stretch = self._read(connection, until_unix_ns)
+            if stretch is None:
+                return False
+            draft = self._shelf.begin()
+            try:
+                finest, coarsest = self._shelf.tiers[0], self._shelf.tiers[-1]
+                for kind, (rows, received) in stretch.rows.items():
+                    tier = coarsest if kind is SectionKind.GAP else finest
+                    slots = slots_of(rows.table["start_unix_ns"], received, tier.slot_ns)
+                    shards = host_numbers(rows, self._dictionary) // HOSTS_A_SHARD
+                    draft.write(tier, place(rows, shards, slots))
+                    if kind is SectionKind.DEVICE_WINDOW:
+                        self._ledger.observe(rows)
+                with self._catalogue.lock:
+                    with self._catalogue.writing("compact") as connection:
+                        draft.finish(connection)
+                        set_number(connection, "moved", stretch.last)
+                        apply_fold(connection, stretch.fold)
+                        self._ledger.save(connection)
+                        self._dictionary.save(connection, changes=True)
+                    self._dictionary.saved(changes=True)
+                self._ledger.saved()
+            except BaseException:
+                draft.abandon()
+                with self._catalogue.reading() as connection:
+                    self._ledger.reload(connection)
+                raise
+            return True
+
+    def _read(self, connection: sqlite3.Connection, until_unix_ns: int) -> _Stretch | None:
+        last, count = 0, 0
+        read: dict[SectionKind, list[tuple[Rows, int]]] = {}
+        for position, received, part_rows, data in connection.execute(
+            "SELECT position, received, rows, data FROM part WHERE position > ? ORDER BY position",
+            (number(connection, "moved"),),
+        ):
+            if received > until_unix_ns or (count and count + part_rows > MOST_ROWS):
+                break
+            last, count = position, count + part_rows
+            try:
+                rows = decode(data)
+            except BlockDamaged as error:
+                self.damaged += 1
+                _log.warning("part of the journal is damaged", position=position, reason=str(error))
+                continue
+            read.setdefault(rows.kind, []).append((rows, received))
+        if not last:
+            return None
+        joined = {
+            kind: (
+                concatenate([rows for rows, _ in parts]),
+                np.repeat([when for _, when in parts], [len(rows) for rows, _ in parts]),
+            )
+            for kind, parts in read.items()
+        }
+        return _Stretch(last, joined, plan_fold(connection))
+
+    def _trim(self, now_unix_ns: int) -> None:
+        """Forget moved parts that no reader with a cursor waits for."""
+        with self._catalogue.reading() as connection:
+            moved = number(connection, "moved")
+            slowest = connection.execute("SELECT min(position) FROM cursor").fetchone()[0]
+            found = connection.execute(
+                "SELECT max(position) FROM part WHERE position <= ?1 AND "
+                "(received < ?2 OR received < ?3 AND position <= ?4)",
+                (
+                    moved,
+                    now_unix_ns - self._config.follow_most,
+                    now_unix_ns - self._config.follow_least,
+                    moved if slowest is None else slowest,
+                ),
+            ).fetchone()[0]
+        if found is not None:
+            with self._catalogue.writing("trim the journal") as connection:
+                connection.execute("DELETE FROM part WHERE position <= ?", (found,))
+
+
+def slots_of(starts: Array, received: Array, slot_ns: int) -> Array:
+    """Return the slot of each row.
+
+    That is its start time, but never more than two minutes after the collector
+    received it nor more than 400 days before: a wrong clock moves a row's
+    place, not its content, and cannot make files for a far future.
+    """
+    bounded = np.clip(starts, received - MOST_BEHIND_NS, received + MOST_AHEAD_NS)
+    slots: Array = bounded - bounded % slot_ns
+    return slots
+
+
+def place(rows: Rows, shards: Array, slots: Array) -> Iterator[Placed]:
+    """Yield a block a shard and slot, its rows by owner, domain and start."""
+    kind_has_domain = rows.kind is not SectionKind.HOST_SECOND
+    domains = rows.table["domain"] if kind_has_domain else np.zeros(len(rows), "<u1")
+    order = np.lexsort((rows.table["start_unix_ns"], domains, rows.owners, slots, shards))
+    rows, shards, slots = take(rows, order), shards[order], slots[order]
+    change = (np.diff(shards.astype(np.int64)) != 0) | (np.diff(slots) != 0)
+    edges = [0, *(np.flatnonzero(change) + 1).tolist(), len(rows)]
+    for first, end in pairwise(edges):
+        yield Placed(int(shards[first]), int(slots[first]), take(rows, np.arange(first, end)))

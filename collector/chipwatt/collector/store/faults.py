@@ -1,0 +1,61 @@
+"""What can go wrong with a store, as sentences.
+
+::
+
+    StoreError          the store cannot be opened, read or written
+    ├── StoreFull       the disk or a quota is full: nothing was written, try again later
+    └── StoreDamaged    a file does not hold what was written to it
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chipwatt.core.errors import StoreError
+
+
+class StoreFull(StoreError):
+    """No room is left; nothing was written, and the same call works once there is room."""
+
+
+class StoreDamaged(StoreError):
+    """A file does not hold what was written to it."""
+
+
+@contextmanager
+def told(path: Path, doing: str) -> Iterator[None]:
+    """Turn what SQLite and the system raise into one sentence about ``path``."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _from_sqlite(error, path, doing) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(_full(path)) from error
+        raise StoreError(f"{path}: cannot {doing}: {error.strerror or error}") from error
+
+
+def _from_sqlite(error: sqlite3.Error, path: Path, doing: str) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(_full(path))
+    if (
+        code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHORT_READ
+        or "no such table" in str(error)
+    ):
+        return StoreDamaged(
+            f"{path}: damaged ({error}): move the file away; what other files hold stays readable"
+        )
+    return StoreError(f"{path}: cannot {doing}: {error}")
+
+
+def _full(path: Path) -> str:
+    return (
+        f"{path}: the disk is full: free some room or shorten the retention; "
+        "agents keep what is not stored and send it again"
+    )

@@ -1,0 +1,7 @@
+"""``python -m chipwatt.cli`` is the command ``chipwatt``."""
+
+import sys
+
+from chipwatt.cli.main import run
+
+sys.exit(run())

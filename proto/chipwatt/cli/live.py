@@ -1,0 +1,160 @@
+"""What ``chipwatt up`` has seen so far, and how a terminal shows it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from chipwatt.cli.quantities import duration_text, energy_text, power_text, sparkline
+from chipwatt.cli.tables import Table, plain
+from chipwatt.cli.tally import Tally
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import Domain, Flag, flag_names
+from chipwatt.core.records import DeviceWindow, HostSecond
+
+ESTIMATED = (
+    "ESTIMATED: no power sensor was found for some or all of this; those figures come from CPU "
+    "time and a power model, not from silicon."
+)
+_KINDS = ("cpu", "gpu", "memory", "other")
+_QUIET = Flag.ROOT | Flag.ESTIMATED | Flag.INTEGRATED | Flag.EPOCH_START
+_SECONDS_KEPT = 120
+
+
+class Seen:
+    """Everything that arrived since the start, each window and second taken once."""
+
+    def __init__(self) -> None:
+        self.tallies: dict[tuple[DeviceId, Domain], Tally] = {}
+        self.seconds: deque[HostSecond] = deque(maxlen=_SECONDS_KEPT)
+        self.host_seconds = 0
+        self.flags = 0
+
+    def take(self, windows: Iterable[DeviceWindow], seconds: Iterable[HostSecond]) -> None:
+        """Take in what a query returned; what was seen before is left out."""
+        for window in sorted(windows, key=lambda each: each.start_mono_ns):
+            key = (window.device, window.domain)
+            tally = self.tallies.setdefault(key, Tally(*key))
+            if tally.latest is None or window.start_mono_ns > tally.latest.start_mono_ns:
+                tally.add(window)
+                self.flags |= window.flags
+        for second in sorted(seconds, key=lambda each: each.start_mono_ns):
+            if not self.seconds or second.start_mono_ns > self.seconds[-1].start_mono_ns:
+                self.seconds.append(second)
+                self.host_seconds += 1
+                self.flags |= second.flags
+
+    @property
+    def newest_unix_ns(self) -> int:
+        """Where a query must begin to miss nothing; 0 at first."""
+        newest = [tally.latest.start_unix_ns for tally in self.tallies.values() if tally.latest]
+        newest += [self.seconds[-1].start_unix_ns] if self.seconds else []
+        return min(newest, default=0)
+
+    @property
+    def energy_uj(self) -> int:
+        """Energy of the root domains in the device windows seen."""
+        return sum(tally.energy_uj for tally in self.tallies.values() if tally.root)
+
+    @property
+    def devices(self) -> int:
+        return len({device for device, _ in self.tallies})
+
+    @property
+    def sources(self) -> list[str]:
+        """The interfaces that numbers came from."""
+        known = (tally.provenance for tally in self.tallies.values())
+        return sorted({each.interface.name.lower() for each in known if each})
+
+    @property
+    def estimated(self) -> bool:
+        return bool(self.flags & Flag.ESTIMATED)
+
+
+def host_table(seen: Seen) -> Table:
+    """Return the host's newest second by kind of device."""
+    table = Table(["host", ">now", ">mean", ">peak 100 ms", ">energy", "last two minutes"])
+    for kind in (*_KINDS, "total"):
+        energies_mj = [_energy_mj(second, kind) for second in seen.seconds]
+        if kind != "total" and not any(energies_mj):
+            continue
+        powers_mw = [
+            energy * 10**9 // max(1, second.duration_ns)
+            for energy, second in zip(energies_mj, seen.seconds, strict=True)
+        ]
+        peaks = [getattr(second, f"{kind}_peak_mw") for second in seen.seconds]
+        table.rows.append(
+            (
+                kind,
+                power_text(powers_mw[-1] if powers_mw else None),
+                power_text(round(sum(powers_mw) / len(powers_mw)) if powers_mw else None),
+                power_text(max((peak for peak in peaks if peak is not None), default=None)),
+                energy_text(sum(energies_mj) * 1000),
+                sparkline(powers_mw, 40),
+            )
+        )
+    return table
+
+
+def device_table(tallies: Sequence[Tally]) -> Table:
+    """Return one row a domain, since the start; a domain inside another is indented."""
+    table = Table(
+        ["device", "domain", ">now", ">mean", ">min", ">max", ">peak 100 ms", ">energy", "power",
+         "sensor", "remarks"]
+    )  # fmt: skip
+    for tally in sorted(tallies, key=lambda each: (each.device, not each.root, each.domain)):
+        newest = tally.latest.profile if tally.latest else None
+        source = tally.provenance
+        table.rows.append(
+            (
+                str(tally.device),
+                ("" if tally.root else "  ") + tally.domain.name.lower(),
+                power_text(newest.mean_mw if newest else None),
+                power_text(tally.mean_mw),
+                power_text(tally.min_mw),
+                power_text(tally.greatest["max_mw"]),
+                power_text(tally.greatest["peak_100ms_mw"]),
+                energy_text(tally.energy_uj),
+                sparkline([each.profile.mean_mw for each in tally.recent], 20),
+                source.interface.name.lower() if source else "",
+                remarks(tally),
+            )
+        )
+    return table
+
+
+def remarks(tally: Tally) -> str:
+    """Return what a reader must know: ESTIMATED first and in capitals, the rest small."""
+    words = ["ESTIMATED"] if tally.estimated else []
+    words += [name.lower().replace("_", " ") for name in flag_names(tally.flags & ~_QUIET)]
+    if len(tally.epochs) > 1:
+        words.append(f"{len(tally.epochs)} counter epochs")
+    return ", ".join(words)
+
+
+def plain_line(seen: Seen, elapsed_ns: int) -> str:
+    """Return one line for a log or a terminal without rich."""
+    if not seen.seconds:
+        return "waiting for the first second of data ..."
+    newest = seen.seconds[-1]
+    total_mw = _energy_mj(newest, "total") * 10**9 // max(1, newest.duration_ns)
+    kinds = (f"{kind} {_energy_mj(newest, kind) / 1000:.2f} J" for kind in _KINDS)
+    mark = "  ESTIMATED" if seen.estimated else ""
+    return (
+        f"{duration_text(elapsed_ns):>8}  {power_text(total_mw):>8}  "
+        f"{', '.join(kinds)}  since start {energy_text(seen.energy_uj)}{mark}"
+    )
+
+
+def screen_text(seen: Seen) -> str:
+    """Return both tables as plain text, a warning above them where numbers are estimates."""
+    parts = [ESTIMATED] if seen.estimated else []
+    parts += [plain(host_table(seen)), plain(device_table(list(seen.tallies.values())))]
+    return "\n\n".join(parts)
+
+
+def _energy_mj(second: HostSecond, kind: str) -> int:
+    if kind == "total":
+        return sum(_energy_mj(second, each) for each in _KINDS)
+    energy_mj: int = getattr(second, f"{kind}_mj")
+    return energy_mj

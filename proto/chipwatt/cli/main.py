@@ -1,0 +1,128 @@
+"""The command ``chipwatt``: loads one sub-command and turns faults into sentences."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+from chipwatt.core.errors import ChipwattError
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One sub-command. Its module has ``add_parser(subparsers)`` and ``run(args) -> int``."""
+
+    name: str
+    help: str
+    module: str
+    group: str
+
+
+COMMANDS = (
+    Command("up", "watch this machine now: agent, collector, live table", "up", "Start here"),
+    Command("sensors", "what can be measured here, why not the rest", "sensors", "Start here"),
+    Command("replay", "put a recorded trace through the whole system", "replay", "Start here"),
+    Command("profile", "a device's power as plots and percentiles", "profile", "Ask a collector"),
+    Command("hosts", "which hosts report", "hosts", "Ask a collector"),
+    Command("query", "stored windows, seconds or gaps, also as JSON", "query", "Ask a collector"),
+    Command("headroom", "power left under every budget", "headroom", "Ask a collector"),
+    Command("agent", "the daemon of a host", "chipwatt.agent.cli", "Run a fleet"),
+    Command("collector", "the daemon with the books", "chipwatt.collector.cli", "Run a fleet"),
+    Command("completion", "completion script for your shell", "completion", "Run a fleet"),
+)  # fmt: skip
+_BY_NAME = {command.name: command for command in COMMANDS}
+
+
+def version() -> str:
+    """Return the installed distribution's version."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("chipwatt")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def overview() -> str:
+    """Return what a newcomer reads first."""
+    lines = [f"chipwatt {version()}: chip-level power telemetry, exact to the microjoule"]
+    group = ""
+    for command in COMMANDS:
+        if command.group != group:
+            group = command.group
+            lines += ["", group]
+        lines.append(f"  chipwatt {command.name:<11} {command.help}")
+    lines += [
+        "",
+        "New here? `chipwatt up` shows this machine's power; Ctrl-C ends it and nothing stays.",
+        "`chipwatt COMMAND --help` explains a command; `chipwatt --version` names the version.",
+    ]
+    return "\n".join(lines)
+
+
+def load(command: Command) -> ModuleType:
+    """Import the module behind a command; a bare name is one of ours."""
+    name = command.module if "." in command.module else f"chipwatt.cli.{command.module}"
+    return importlib.import_module(name)
+
+
+def parser_for(commands: Sequence[Command] = COMMANDS) -> argparse.ArgumentParser:
+    """Build the parser with these commands in it; imports their modules."""
+    parser = argparse.ArgumentParser(prog="chipwatt", description="Chip-level power telemetry.")
+    parser.add_argument("--version", action="version", version=f"chipwatt {version()}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in commands:
+        load(command).add_parser(subparsers)
+    return parser
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; argparse's own exits pass through."""
+    try:
+        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except ChipwattError as error:
+        print(f"chipwatt: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has left; without this the interpreter complains at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return code
+
+
+def _dispatch(argv: list[str]) -> int:
+    if argv and argv[0] == "help":
+        argv = [*argv[1:2], "--help"]
+    if not argv or argv[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if argv[0] == "--version":
+        print(f"chipwatt {version()}")
+        return 0
+    command = _BY_NAME.get(argv[0])
+    if command is None:
+        return _unknown(argv[0])
+    module = load(command)
+    return int(module.run(parser_for([command]).parse_args(argv)))
+
+
+def _unknown(name: str) -> int:
+    near = difflib.get_close_matches(name, _BY_NAME, 1)
+    what = "option" if name.startswith("-") else "command"
+    hint = f"did you mean `chipwatt {near[0]}`?" if near else "`chipwatt` alone lists them all."
+    print(f"chipwatt: no {what} is called {name!r}; {hint}", file=sys.stderr)
+    return EXIT_USAGE

@@ -1,0 +1,115 @@
+"""Options that every question to a collector shares, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chipwatt.core import settings
+from chipwatt.core.errors import ChipwattError
+
+if TYPE_CHECKING:
+    from chipwatt.client import CollectorClient, DeviceInfo, HostInfo
+
+ADDRESS_VARIABLE = "CHIPWATT_COLLECTOR"
+DEFAULT_ADDRESS = "127.0.0.1:9733"
+
+
+class NoSuchThing(ChipwattError):
+    """The collector does not know what was named."""
+
+
+def add_collector(parser: argparse.ArgumentParser) -> None:
+    """Add where the collector is and how to trust it."""
+    address = os.environ.get(ADDRESS_VARIABLE, DEFAULT_ADDRESS)
+    group = parser.add_argument_group("collector")
+    group.add_argument(
+        "--collector",
+        metavar="ADDRESS",
+        default=address,
+        help=f"host:port to ask; also ${ADDRESS_VARIABLE} (default: {address})",
+    )
+    group.add_argument("--ca", type=Path, help="PEM file that the collector's certificate rests on")
+    group.add_argument("--cert", type=Path, help="PEM file with your certificate")
+    group.add_argument("--key", type=Path, help="PEM file with its private key")
+
+
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """Add which host is meant."""
+    parser.add_argument(
+        "--host", default="", help="id (or its beginning) or name; needed where there are several"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the form for programs."""
+    parser.add_argument("--json", action="store_true", help="print JSON, integers with their units")
+
+
+def duration_ns(text: str) -> int:
+    """Read ``10min`` for argparse."""
+    try:
+        return settings.duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_last(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add how far back to look."""
+    parser.add_argument(
+        "--last",
+        type=duration_ns,
+        default=duration_ns(default),
+        metavar="TIME",
+        help=f"look back this far: 90s, 10min, 2h, 7d (default: {default})",
+    )
+
+
+def since_unix_ns(args: argparse.Namespace) -> int:
+    """Return where ``--last`` begins."""
+    return max(1, time.time_ns() - int(args.last))
+
+
+def client(args: argparse.Namespace) -> CollectorClient:
+    """Return a client of the collector that was named; it connects at its first question."""
+    from chipwatt.client import CollectorClient
+
+    return CollectorClient(args.collector, ca=args.ca, cert=args.cert, key=args.key)
+
+
+def pick_host(collector: CollectorClient, wanted: str) -> HostInfo:
+    """Return the host that was named, or the only one. Raises NoSuchThing."""
+    hosts = list(collector.hosts())
+    if not hosts:
+        raise NoSuchThing(
+            "no host has reported to this collector yet; start `chipwatt agent` on one."
+        )
+    found = [
+        host
+        for host in hosts
+        if not wanted or host.name == wanted or host.host_id.startswith(wanted.lower())
+    ]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(host.name for host in (found or hosts)[:8])
+    if not found:
+        raise NoSuchThing(f"no host is called {wanted!r}; the collector knows {known}.")
+    what = f"{wanted!r} fits" if wanted else "the collector knows"
+    raise NoSuchThing(f"{what} {len(found)} hosts: {known}; name one with --host.")
+
+
+def pick_device(devices: tuple[DeviceInfo, ...], wanted: str) -> DeviceInfo | None:
+    """Return the device that was named, None for every one. Raises NoSuchThing."""
+    if not wanted:
+        return None
+    found = [info for info in devices if wanted.lower() in str(info.device).lower()]
+    exact = [info for info in found if str(info.device).lower() == wanted.lower()]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    known = ", ".join(str(info.device) for info in found or devices)
+    raise NoSuchThing(
+        f"{wanted!r} fits {len(found) or 'none'} of the host's devices: {known or 'none yet'}."
+    )

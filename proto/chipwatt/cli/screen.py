@@ -1,0 +1,95 @@
+"""Where ``up`` draws: live tables with rich, a line a second without, nothing for programs."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from chipwatt.cli import live
+from chipwatt.cli.extras import optional
+from chipwatt.cli.quantities import duration_text
+from chipwatt.cli.tables import rich_table
+
+
+class Screen:
+    """Shows nothing; what a program that reads JSON wants."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def show(self, seen: live.Seen, elapsed_ns: int) -> None:
+        """Show the state after ``elapsed_ns``."""
+
+
+class LineScreen(Screen):
+    """One line a second: logs, pipes, terminals without rich."""
+
+    def __init__(self, address: str) -> None:
+        print(f"chipwatt up: the collector answers at {address}; Ctrl-C ends it.", flush=True)
+
+    def show(self, seen: live.Seen, elapsed_ns: int) -> None:
+        """Print the newest second."""
+        print(live.plain_line(seen, elapsed_ns), flush=True)
+
+
+class TableScreen(Screen):
+    """Two tables that move; they are gone when it closes, for the summary follows."""
+
+    def __init__(self, address: str) -> None:
+        import rich.live
+
+        self._address = address
+        self._live = rich.live.Live(auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def show(self, seen: live.Seen, elapsed_ns: int) -> None:
+        """Draw the tables again."""
+        self._live.update(self._content(seen, elapsed_ns), refresh=True)
+
+    def _content(self, seen: live.Seen, elapsed_ns: int) -> Any:
+        import rich.console
+        import rich.text
+
+        head = rich.text.Text.assemble(
+            ("chipwatt up", "bold"),
+            f"  {duration_text(elapsed_ns)}  collector {self._address}  Ctrl-C ends it",
+        )
+        if not seen.seconds and not seen.tallies:
+            return rich.console.Group(
+                head, rich.text.Text("waiting for the first second of data ...")
+            )
+        parts: list[Any] = [head]
+        if seen.estimated:
+            parts.append(rich.text.Text(live.ESTIMATED, "bold black on yellow"))
+        parts.append(rich_table(live.host_table(seen)))
+        parts.append(rich_table(live.device_table(list(seen.tallies.values()))))
+        return rich.console.Group(*parts)
+
+
+def open_screen(address: str, *, quiet: bool) -> Screen:
+    """Return the screen that fits where standard output goes."""
+    if quiet:
+        return Screen()
+    if sys.stdout.isatty() and optional("rich"):
+        return TableScreen(address)
+    return LineScreen(address)

@@ -1,0 +1,79 @@
+"""``chipwatt sensors``: what this host can be measured with, and why the rest is missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from chipwatt.cli import options
+from chipwatt.cli.quantities import duration_text, power_text
+from chipwatt.cli.tables import Table, show
+
+_ESTIMATED = (
+    "ESTIMATED: no sensor covers the devices so marked; their power comes from CPU time and a\n"
+    "power model. The list of absent interfaces says what would grant a real one."
+)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add ``sensors`` to the command line."""
+    parser = subparsers.add_parser(
+        "sensors",
+        help="what can be measured here, and why the rest cannot",
+        description="Find every power sensor of this host, measure its refresh and cost for about "
+        "a second, and say of every interface that gives none why, and what to do.",
+    )
+    parser.add_argument("--config", type=Path, help="the agent's TOML file (default: its defaults)")
+    options.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; a host without sensors is no fault."""
+    from chipwatt.agent import config as agent_config
+    from chipwatt.agent.sensors_report import report
+
+    config = agent_config.load(args.config)
+    where = str(args.config) if args.config else "defaults"
+    found = report(config.sensing, config.sources, where=where)
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    show(*tables(found["interfaces"]))
+    if found["estimated"]:
+        print(f"\n{_ESTIMATED}")
+    print("\nNext: `chipwatt up` shows these live.")
+    return 0
+
+
+def tables(interfaces: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Return one table of sensors and one of absent interfaces; either only where it has rows."""
+    sensors = Table(
+        ["source", "device", "domain", "label", "energy by", ">power now", ">refresh",
+         ">averaging", ">polled each", ">cost of a poll", "flags"],
+        title="Sensors",
+    )  # fmt: skip
+    absent = Table(["interface", "why", "more"], title="Absent interfaces")
+    for interface in interfaces:
+        if not interface["present"]:
+            reason = str(interface["reason"]).lower().replace("_", " ")
+            absent.rows.append((interface["name"], reason, interface["detail"]))
+        for sensor in interface.get("sensors", ()):
+            sensors.rows.append(
+                (
+                    interface["name"],
+                    sensor["device"],
+                    ("" if sensor["root"] else "  ") + sensor["domain"].lower(),
+                    sensor["label"],
+                    sensor["method"].lower(),
+                    power_text(sensor.get("power_mw")),
+                    duration_text(sensor.get("refresh_us", 0) * 1000),
+                    duration_text(sensor["averaging_us"] * 1000),
+                    duration_text(sensor.get("period_us", 0) * 1000),
+                    duration_text(sensor.get("call_cost_ns", 0)),
+                    " ".join(sensor["flags"]),
+                )
+            )
+    return [table for table in (sensors, absent) if table.rows]

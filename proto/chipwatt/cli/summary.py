@@ -1,0 +1,110 @@
+"""What a run of ``chipwatt up`` comes to, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chipwatt.cli.cost import Cost
+from chipwatt.cli.live import ESTIMATED, Seen, device_table
+from chipwatt.cli.quantities import duration_text, energy_text, share_text, size_text
+from chipwatt.cli.tables import plain
+from chipwatt.core.model import Flag, flag_names
+
+if TYPE_CHECKING:
+    from chipwatt.client import CollectorStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of a run, from the collector's books and the agent's own."""
+
+    address: str
+    elapsed_ns: int
+    seen: Seen
+    before: CollectorStatus
+    """The collector's counters as the run began; a kept store has a past."""
+    after: CollectorStatus
+    host: str
+    devices: int
+    agent: Mapping[str, Any]
+    """The agent's last word of itself."""
+    costs: Sequence[Cost]
+    start_cpu_ns: int
+    """CPU time of the agent's processes until the first second had arrived."""
+    state_dir: Path | None
+
+    @property
+    def unacked(self) -> int:
+        """Records in the agent's spool that the collector has not confirmed."""
+        spool = self.agent.get("spool", {})
+        return int(spool.get("unacked", 0)) + int(spool.get("held", 0))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the run as plain values with their units in the names."""
+        return {
+            "host": self.host,
+            "elapsed_ns": self.elapsed_ns,
+            "sources": self.seen.sources,
+            "devices": self.devices,
+            "host_seconds_stored": self._grown("host_seconds_stored"),
+            "device_windows_stored": self._grown("device_windows_stored"),
+            "gaps_stored": self._grown("gaps_stored"),
+            "energy_uj": self._grown("root_energy_uj"),
+            "unacked": self.unacked,
+            "flags": flag_names(self.seen.flags & ~Flag.ROOT),
+            "cost": {
+                "cpu_ppm": sum(cost.cpu_ppm for cost in self.costs),
+                "pss_kib": sum(cost.pss_kib for cost in self.costs),
+                "start_cpu_ns": self.start_cpu_ns,
+                "processes": [asdict(cost) for cost in self.costs],
+            },
+        }
+
+    def text(self) -> str:
+        """Return the run as a person reads it, with one hint what to do next."""
+        parts = [ESTIMATED] if self.seen.estimated else []
+        if self.seen.tallies:
+            parts.append(plain(device_table(list(self.seen.tallies.values()))))
+        parts.append("\n".join(self._lines()))
+        return "\n\n".join(parts)
+
+    def _lines(self) -> list[str]:
+        energy = energy_text(self._grown("root_energy_uj"))
+        sources = ", ".join(self.seen.sources) or "no sensor"
+        seconds, windows, gaps = (
+            self._grown(f"{kind}_stored") for kind in ("host_seconds", "device_windows", "gaps")
+        )
+        lines = [
+            f"{energy} in {duration_text(self.elapsed_ns)}, {self.devices} device(s), by {sources}",
+            f"stored: {seconds} host seconds, {windows} device windows, {gaps} gaps",
+            f"not yet acked: {self.unacked}",
+        ]
+        if self.costs:
+            share = share_text(sum(cost.cpu_ppm for cost in self.costs))
+            memory = size_text(sum(cost.pss_kib for cost in self.costs) << 10)
+            each = "; ".join(
+                f"{cost.name} {share_text(cost.cpu_ppm)}, {size_text(cost.pss_kib << 10)}"
+                for cost in self.costs
+            )
+            lines += [
+                f"the agent's own cost: {share} of one core, {memory} PSS ({each})",
+                f"its start took {duration_text(self.start_cpu_ns)} of CPU time",
+            ]
+        return [*lines, self._hint()]
+
+    def _hint(self) -> str:
+        if self.state_dir is not None:
+            return (
+                f"next: `chipwatt collector --state-dir {self.state_dir}/collector` serves what "
+                "was kept; `chipwatt profile --last 1h` draws it."
+            )
+        return (
+            "next: while `chipwatt up` runs, `chipwatt profile --collector ADDRESS` in a second "
+            "terminal draws what it sees; `chipwatt sensors` tells what else could be measured."
+        )
+
+    def _grown(self, name: str) -> int:
+        return int(getattr(self.after, name)) - int(getattr(self.before, name))

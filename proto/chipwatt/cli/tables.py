@@ -1,0 +1,65 @@
+"""Tables for a terminal: rich where it is installed and someone watches, plain text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chipwatt.cli.extras import optional
+
+
+@dataclass(slots=True)
+class Table:
+    """Headings, of which those that start with ``>`` are aligned to the right, and rows."""
+
+    headings: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    title: str = ""
+
+
+def plain(table: Table) -> str:
+    """Return the table as aligned text without any escape code."""
+    names = [heading.removeprefix(">") for heading in table.headings]
+    right = [heading.startswith(">") for heading in table.headings]
+    widths = [
+        max(len(name), *(len(row[column]) for row in table.rows)) if table.rows else len(name)
+        for column, name in enumerate(names)
+    ]
+    lines = [table.title] if table.title else []
+    for cells in (names, ["-" * width for width in widths], *table.rows):
+        padded = (
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(cells, widths, right, strict=True)
+        )
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def rich_table(table: Table) -> object:
+    """Return the table as a rich renderable; rich must be installed."""
+    import rich.box
+    import rich.markup
+    import rich.table
+
+    made = rich.table.Table(
+        title=table.title or None, title_justify="left", title_style="bold", box=rich.box.SIMPLE
+    )
+    for heading in table.headings:
+        justify = "right" if heading.startswith(">") else "left"
+        made.add_column(heading.removeprefix(">"), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in table.rows:
+        made.add_row(*(rich.markup.escape(cell) for cell in row))
+    return made
+
+
+def show(*tables: Table) -> None:
+    """Print tables to standard output."""
+    if sys.stdout.isatty() and optional("rich"):
+        import rich.console
+
+        console = rich.console.Console(highlight=False)
+        for table in tables:
+            console.print(rich_table(table))
+        return
+    print("\n\n".join(plain(table) for table in tables))

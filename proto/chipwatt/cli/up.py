@@ -1,0 +1,171 @@
+"""``chipwatt up``: agent and collector on this host, and what they see, live."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chipwatt.cli import options, toml
+from chipwatt.cli.cost import CostMeter
+from chipwatt.cli.interrupts import Interrupts
+from chipwatt.cli.live import Seen
+from chipwatt.cli.screen import open_screen
+from chipwatt.cli.station import Station
+from chipwatt.cli.summary import Summary
+from chipwatt.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from chipwatt.client import CollectorClient
+
+_BEAT_S = 1.0
+_LOOK_BACK_NS = 60 * 10**9
+"""A device that has gone silent must not make every query longer."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add ``up`` to the command line."""
+    parser = subparsers.add_parser(
+        "up",
+        help="watch this machine now: agent, collector, live table",
+        description="Start an agent and a collector on this host and show what they see until "
+        "Ctrl-C. Nothing stays behind unless --state-dir says where.",
+    )
+    parser.add_argument(
+        "--for",
+        dest="time_ns",
+        type=options.duration_ns,
+        metavar="TIME",
+        help="end after 20s, 5min",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="no table; a JSON object on the last line at the end"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the agent's TOML file")
+    parser.add_argument(
+        "--window", default="2s", help="length of a device's window (default: 2s, so that it moves)"
+    )
+    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="keep spool and store here")
+    parser.add_argument(
+        "--listen",
+        default="",
+        metavar="ADDR",
+        help="the collector's address (default: any free port)",
+    )
+    parser.add_argument("--topology", type=Path, metavar="FILE", help="power topology, a TOML file")
+    parser.add_argument(
+        "--otlp-endpoint", metavar="URL", help="export metrics there, e.g. http://127.0.0.1:4317"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until told to stop, then sum up."""
+    options.duration_ns(args.window)
+    agent_settings = _agent_settings(args)
+    with Station(args.state_dir) as station, Interrupts() as stop:
+        address = station.start_collector(_collector_settings(args), args.listen)
+        from chipwatt.client import CollectorClient
+
+        with CollectorClient(address) as collector:
+            before = collector.status()
+            started_ns = time.monotonic_ns()
+            station.start_agent({**agent_settings, "collector": address})
+            watch = _Watch(station, collector, address, started_ns, args)
+            watch.until(stop)
+            costs = watch.meter.costs()
+            station.stop_agent()
+            watch.look()
+            summary = Summary(
+                address=address,
+                elapsed_ns=time.monotonic_ns() - started_ns,
+                seen=watch.seen,
+                before=before,
+                after=collector.status(),
+                host=watch.host,
+                devices=len(collector.devices(watch.host).devices) if watch.host else 0,
+                agent=station.agent_status(),
+                costs=costs,
+                start_cpu_ns=watch.meter.start_cpu_ns,
+                state_dir=args.state_dir,
+            )
+    print(json.dumps(summary.as_json()) if args.json else summary.text())
+    return 0
+
+
+class _Watch:
+    """Asks the collector once a second and shows the answer."""
+
+    def __init__(
+        self,
+        station: Station,
+        collector: CollectorClient,
+        address: str,
+        started_ns: int,
+        args: argparse.Namespace,
+    ) -> None:
+        self.seen = Seen()
+        self.host = ""
+        self.meter = CostMeter(station.agent_pid)
+        self._station = station
+        self._collector = collector
+        self._started_ns = started_ns
+        self._time_ns: int | None = args.time_ns
+        self._screen = open_screen(address, quiet=args.json)
+
+    def until(self, stop: Interrupts) -> None:
+        """Watch until the time is over or somebody interrupts. Raises ChildFailed."""
+        with self._screen:
+            while not stop.wait(self._next_beat_s()):
+                self._station.check()
+                self.look()
+                elapsed_ns = time.monotonic_ns() - self._started_ns
+                self._screen.show(self.seen, elapsed_ns)
+                if self._time_ns is not None and elapsed_ns >= self._time_ns:
+                    return
+
+    def look(self) -> None:
+        """Take in what has arrived since the last look."""
+        if not self.host:
+            hosts = sorted(self._collector.hosts(), key=lambda each: each.last_seen_unix_ns)
+            if not hosts or not hosts[-1].devices:
+                return  # it has said hello and no more
+            self.host = hosts[-1].host_id
+        since_unix_ns = max(self.seen.newest_unix_ns, time.time_ns() - _LOOK_BACK_NS)
+        self.seen.take(
+            self._collector.windows(self.host, since_unix_ns),
+            self._collector.host_seconds(self.host, since_unix_ns),
+        )
+        if self.seen.seconds:
+            self.meter.begin()
+
+    def _next_beat_s(self) -> float:
+        elapsed_s = (time.monotonic_ns() - self._started_ns) / 1e9
+        left_s = _BEAT_S - elapsed_s % _BEAT_S
+        if self._time_ns is not None:
+            left_s = min(left_s, max(0.0, self._time_ns / 1e9 - elapsed_s))
+        return left_s
+
+
+def _agent_settings(args: argparse.Namespace) -> dict[str, object]:
+    """Return the agent's own settings with those that make the table move."""
+    own: dict[str, object] = {}
+    if args.config is not None:
+        try:
+            own = tomllib.loads(args.config.read_text())
+        except OSError as error:
+            raise ConfigError(f"{args.config}: cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{args.config}: not valid TOML: {error}") from None
+    return toml.merged(own, {"sensing": {"window": args.window, "batch": "1s"}})
+
+
+def _collector_settings(args: argparse.Namespace) -> dict[str, object]:
+    settings: dict[str, object] = {}
+    if args.topology is not None:
+        settings["topology"] = args.topology.resolve()
+    if args.otlp_endpoint is not None:
+        settings["otlp"] = {"endpoint": args.otlp_endpoint}
+    return settings

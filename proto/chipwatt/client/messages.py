@@ -1,0 +1,179 @@
+"""Messages of a collector back to values; the mirror of what the collector writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from chipwatt.client.values import (
+    CollectorStatus,
+    HeadroomInfo,
+    HostInfo,
+    NodeParent,
+    Provenance,
+    TopologyNode,
+)
+from chipwatt.core import records
+from chipwatt.core.identity import DeviceId, parse_device
+from chipwatt.core.model import Domain, Flag, GapReason, Interface, Method
+from chipwatt.v1 import placement_pb2, query_pb2
+
+_PROFILE = (
+    "mean_mw", "min_mw", "max_mw", "peak_10ms_mw", "peak_100ms_mw", "peak_1s_mw",
+    "rise_100ms_mw_per_s", "fall_100ms_mw_per_s", "rise_1s_mw_per_s", "fall_1s_mw_per_s",
+    "swing_frequency_mhz", "swing_amplitude_mw", "swing_share_ppm",
+)  # fmt: skip
+_PEAKS = ("cpu_peak_mw", "gpu_peak_mw", "memory_peak_mw", "other_peak_mw", "total_peak_mw")
+_THROTTLED = ("power_ms", "thermal_ms", "brake_ms", "other_ms")
+
+
+def window(message: query_pb2.DeviceWindow) -> records.DeviceWindow:
+    """Read a window."""
+    profile = {name: _present(message, name) for name in _PROFILE}
+    throttle = {name: _present(message, f"throttled_{name}") for name in _THROTTLED}
+    histogram = message.histogram
+    return records.DeviceWindow(
+        device=parse_device(message.device_id),
+        domain=Domain(message.domain),
+        start_unix_ns=message.start_unix_ns,
+        start_mono_ns=message.start_mono_ns,
+        duration_ns=message.duration_ns,
+        epoch=message.epoch,
+        energy_uj=message.energy_uj,
+        cumulative_uj=message.cumulative_uj,
+        profile=records.Profile(
+            histogram=records.PowerHistogram(
+                histogram.scale, histogram.offset, histogram.zero_ms, tuple(histogram.counts_ms)
+            ),
+            **profile,
+        ),
+        throttle=records.Throttle(limit_mw=_present(message, "limit_mw"), **throttle),
+        provenance=records.Provenance(
+            interface=Interface(message.interface),
+            method=Method(message.method),
+            expected=message.expected,
+            got=message.got,
+            repeated=message.repeated,
+            dropped=message.dropped,
+            refresh_us=message.refresh_us,
+            averaging_us=message.averaging_us,
+            coverage_ppm=message.coverage_ppm,
+        ),
+        flags=_flags(message.flags),
+    )
+
+
+def host_second(message: query_pb2.HostSecond) -> records.HostSecond:
+    """Read a host second."""
+    return records.HostSecond(
+        start_unix_ns=message.start_unix_ns,
+        start_mono_ns=message.start_mono_ns,
+        duration_ns=message.duration_ns,
+        cpu_mj=message.cpu_mj,
+        gpu_mj=message.gpu_mj,
+        memory_mj=message.memory_mj,
+        other_mj=message.other_mj,
+        heard=message.heard,
+        expected=message.expected,
+        flags=_flags(message.flags),
+        **{name: _present(message, name) for name in _PEAKS},
+    )
+
+
+def gap(message: query_pb2.Gap) -> records.Gap:
+    """Read a gap."""
+    return records.Gap(
+        device=parse_device(message.device_id),
+        domain=Domain(message.domain),
+        start_unix_ns=message.start_unix_ns,
+        start_mono_ns=message.start_mono_ns,
+        duration_ns=message.duration_ns,
+        lower_uj=message.lower_uj,
+        upper_uj=message.upper_uj,
+        reason=GapReason(message.reason),
+    )
+
+
+def sensor(message: query_pb2.Sensor, device: DeviceId) -> records.SensorStatus:
+    """Read the status of a sensor of ``device``."""
+    return records.SensorStatus(
+        device=device,
+        domain=Domain(message.domain),
+        interface=Interface(message.interface),
+        method=Method(message.method),
+        root=message.root,
+        refresh_us=message.refresh_us,
+        averaging_us=message.averaging_us,
+        period_us=message.period_us,
+        call_cost_ns=message.call_cost_ns,
+        max_power_mw=message.max_power_mw,
+    )
+
+
+def host(message: query_pb2.Host) -> HostInfo:
+    """Read a host."""
+    return HostInfo(**_plain(message, HostInfo))
+
+
+def status(message: query_pb2.GetCollectorStatusResponse) -> CollectorStatus:
+    """Read a collector's counters."""
+    return CollectorStatus(**_plain(message, CollectorStatus))
+
+
+def provenance(message: placement_pb2.Provenance) -> Provenance:
+    """Read how far an answer can be trusted."""
+    return Provenance(
+        as_of_unix_ns=message.as_of_unix_ns,
+        staleness_ms=message.staleness_ms,
+        reporting_ppm=message.reporting_ppm,
+        predictor=placement_pb2.Predictor.Name(message.predictor).removeprefix("PREDICTOR_"),
+        quality=tuple(
+            placement_pb2.Quality.Name(quality).removeprefix("QUALITY_")
+            for quality in message.quality
+        ),
+    )
+
+
+def node(message: placement_pb2.PowerNode) -> TopologyNode:
+    """Read a power node."""
+    return TopologyNode(
+        id=message.id,
+        kind=placement_pb2.NodeKind.Name(message.kind).removeprefix("NODE_KIND_").lower(),
+        parents=tuple(NodeParent(p.id, p.feed, p.share_ppm) for p in message.parents),
+        rated_mw=message.rated_mw,
+        budget_mw=message.budget_mw,
+        safety_margin_ppm=message.safety_margin_ppm,
+        host_id=message.host_id,
+    )
+
+
+def headroom(message: placement_pb2.Headroom) -> HeadroomInfo:
+    """Read the headroom of a node."""
+    return HeadroomInfo(
+        node_id=message.node_id,
+        now_mw=message.now_mw,
+        mean_mw=message.mean_mw,
+        peak_1s_mw=message.peak_1s_mw,
+        predicted_peak_mw=message.predicted_peak_mw,
+        budget_mw=message.budget_mw,
+        headroom_mw=None if message.unlimited else message.headroom_mw,
+        binding_node_id=message.binding_node_id,
+        provenance=provenance(message.provenance),
+    )
+
+
+def _plain(message: Any, cls: Any) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in cls.__dataclass_fields__}
+
+
+def _present(message: Any, name: str) -> Any:
+    return getattr(message, name) if message.HasField(name) else None
+
+
+def _flags(names: Iterable[str]) -> int:
+    """Return the flags of these names; a newer collector's new ones are left out."""
+    known = Flag.__members__
+    flags = Flag(0)
+    for name in names:
+        flags |= known.get(name, Flag(0))
+    return int(flags)

@@ -1,0 +1,137 @@
+"""Answers of a collector as values. Powers are mW, energies µJ, times ns since 1970 UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.records import AbsentInterface, DeviceWindow, HostSecond, SensorStatus
+
+
+@dataclass(frozen=True, slots=True)
+class HostInfo:
+    """A host that has reported."""
+
+    host_id: str
+    """32 hexadecimal digits."""
+    name: str
+    """From the certificate; else the host id."""
+    first_seen_unix_ns: int
+    last_seen_unix_ns: int
+    devices: int
+    clock_offset_ns: int
+    """The agent's wall clock minus the collector's."""
+    agent_version: int
+    """major * 1000000 + minor * 1000 + patch."""
+    connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """A device of a host and the sensors that read it."""
+
+    device: DeviceId
+    sensors: tuple[SensorStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostDevices:
+    """What can be measured on a host, and what cannot."""
+
+    devices: tuple[DeviceInfo, ...]
+    absent: tuple[AbsentInterface, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LatestState:
+    """The newest that is known of a host."""
+
+    host_id: str
+    windows: tuple[DeviceWindow, ...]
+    """One of each domain."""
+    host_second: HostSecond | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorStatus:
+    """What a collector took, refused and keeps."""
+
+    batches_stored: int
+    host_seconds_stored: int
+    device_windows_stored: int
+    gaps_stored: int
+    duplicates_absorbed: int
+    conflicts: int
+    refused: int
+    store_bytes: int
+    connected: int
+    root_energy_uj: int
+    """All energy stored, root domains only."""
+    otlp_points_sent: int
+    otlp_points_rejected: int
+    otlp_lag_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How old an answer is and how far it can be trusted."""
+
+    as_of_unix_ns: int
+    staleness_ms: int
+    reporting_ppm: int
+    """Share of the hosts beneath that were heard from lately."""
+    predictor: str
+    """``NAMEPLATE`` or ``RECENT_MAX``."""
+    quality: tuple[str, ...]
+    """Of ``STALE``, ``PARTIAL``, ``COLD_START``, ``ESTIMATED_CHILD``; empty: nothing weakens it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParent:
+    """One supply of a power node."""
+
+    id: str
+    feed: str
+    share_ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyNode:
+    """A node of the power topology."""
+
+    id: str
+    kind: str
+    """``site``, ``feed``, ``ups``, ``pdu``, ``row``, ``rack``, ``chassis`` or ``host``."""
+    parents: tuple[NodeParent, ...]
+    rated_mw: int
+    """0: nobody said."""
+    budget_mw: int
+    """0: no budget."""
+    safety_margin_ppm: int
+    host_id: str
+    """Hosts only: the telemetry behind the node; empty where none has come yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyInfo:
+    """The power topology, parents before children."""
+
+    nodes: tuple[TopologyNode, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class HeadroomInfo:
+    """Power of one node and what is left above it."""
+
+    node_id: str
+    now_mw: int
+    mean_mw: int
+    peak_1s_mw: int
+    predicted_peak_mw: int
+    budget_mw: int
+    headroom_mw: int | None
+    """Least over the node and every ancestor; negative: exceeded; None: no budget on the way up."""
+    binding_node_id: str
+    """Whose budget is the least."""
+    provenance: Provenance

@@ -1,0 +1,37 @@
+"""What tests share: recorded data, fake hardware."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fakes import nvml
+from fakes.powercap import PowercapTree
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Return the folder of recorded data; skips where it is not on this machine."""
+    folder = Path(os.environ.get("CHIPWATT_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "power").is_dir():
+        pytest.skip(f"no recorded data in {folder}: set CHIPWATT_DATA to the folder that has it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fake_nvml() -> Path:
+    """Return the folder with the fake ``libnvidia-ml.so.1``, for LD_LIBRARY_PATH."""
+    return nvml.library_folder()
+
+
+@pytest.fixture
+def powercap(tmp_path: Path) -> Iterator[PowercapTree]:
+    """Return an empty powercap tree."""
+    tree = PowercapTree(tmp_path)
+    yield tree
+    tree.close()

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from chipwatt.agent.inventory import Inventory, open_inventory
+from chipwatt.agent.sensing.contract import Sensor, SourceUnavailable
+from chipwatt.agent.sensing.registry import Registered
+from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface
+from chipwatt.core.records import AbsentInterface
+from fakes.file_sensors import FileConfig, FileSource, LibraryFileSource, ModelSource
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayConfig:
+    """A configuration that may name a trace."""
+
+    root: Path
+    file: Path | None = None
+
+
+class RaplPerf(FileSource):
+    """The first of two interfaces to the same packages."""
+
+    interface: ClassVar[Interface] = Interface.RAPL_PERF
+
+
+class RaplPowercap(FileSource):
+    """The second."""
+
+    interface: ClassVar[Interface] = Interface.RAPL_POWERCAP
+
+
+class Forbidden(FileSource):
+    """An interface whose files are closed to us."""
+
+    interface: ClassVar[Interface] = Interface.HSMP
+
+    def open(self) -> Sequence[Sensor]:
+        raise SourceUnavailable(AbsentReason.PERMISSION_DENIED, "Run as root.")
+
+
+class Faulty(FileSource):
+    """A third party's source with a bug."""
+
+    def open(self) -> Sequence[Sensor]:
+        raise ZeroDivisionError("division by zero")
+
+
+def chips(folder: Path, *numbers: int) -> Path:
+    folder.mkdir()
+    for number in numbers:
+        (folder / f"{number}.uj").write_text("1")
+    return folder
+
+
+def find(
+    sources: Mapping[str, tuple[type[FileSource], Path]],
+    enabled: Sequence[str] = (),
+    open_timeout_s: float = 5.0,
+) -> Inventory:
+    registry = {name: Registered(name, FileConfig, cls) for name, (cls, _) in sources.items()}
+    configs = {name: FileConfig(root) for name, (_, root) in sources.items()}
+    return open_inventory(registry, configs, enabled, open_timeout_s=open_timeout_s)
+
+
+def used(inventory: Inventory) -> dict[str, list[int]]:
+    return {
+        each.name: [each.sensors[local].device.ordinal for local in each.kept]
+        for each in inventory.opened
+    }
+
+
+def why(inventory: Inventory) -> dict[str, AbsentReason]:
+    return {absence.name: absence.reason for absence in inventory.absent}
+
+
+def test_a_domain_seen_twice_is_read_through_the_preferred_interface(tmp_path: Path) -> None:
+    two = chips(tmp_path / "two", 0, 1)
+    inventory = find({"rapl_powercap": (RaplPowercap, two), "rapl_perf": (RaplPerf, two)})
+    assert used(inventory) == {"rapl_perf": [0, 1]}
+    assert why(inventory) == {"rapl_powercap": AbsentReason.NOT_NEEDED}
+    assert "rapl_perf" in inventory.absent[0].detail
+    assert len(inventory.sensors()) == 2
+
+
+def test_what_the_preferred_interface_lacks_is_read_through_the_next(tmp_path: Path) -> None:
+    inventory = find(
+        {
+            "rapl_perf": (RaplPerf, chips(tmp_path / "perf", 0)),
+            "rapl_powercap": (RaplPowercap, chips(tmp_path / "cap", 0, 1)),
+        }
+    )
+    assert used(inventory) == {"rapl_perf": [0], "rapl_powercap": [1]}
+    ordinals = [sensor.device.ordinal for sensor in inventory.sensors()]
+    assert ordinals == [0, 1]
+
+
+def test_a_site_s_own_source_comes_before_ours(tmp_path: Path) -> None:
+    one = chips(tmp_path / "one", 0)
+    inventory = find({"rapl_perf": (RaplPerf, one), "in_house": (FileSource, one)})
+    assert used(inventory) == {"in_house": [0]}
+
+
+def test_a_model_serves_only_kinds_that_no_sensor_covers(tmp_path: Path) -> None:
+    cpu, gpu = chips(tmp_path / "cpu", 0), chips(tmp_path / "gpu", 0)
+    model = chips(tmp_path / "model", 0, 1, 2)
+    sources = {"estimate": (ModelSource, model), "gpus": (LibraryFileSource, gpu)}
+    inventory = find(sources)
+    assert used(inventory) == {"gpus": [0], "estimate": [0, 1, 2]}
+    inventory.close()
+    inventory = find({**sources, "file": (FileSource, cpu)})
+    assert used(inventory) == {"gpus": [0], "file": [0]}
+    assert why(inventory) == {"estimate": AbsentReason.NOT_NEEDED}
+    inventory.close()
+
+
+def test_each_absence_has_its_reason_and_a_sentence(tmp_path: Path) -> None:
+    inventory = find(
+        {
+            "file": (FileSource, tmp_path / "nothing"),
+            "hsmp": (Forbidden, tmp_path),
+            "faulty": (Faulty, tmp_path),
+            "off": (RaplPerf, tmp_path),
+        },
+        enabled=("file", "hsmp", "faulty"),
+    )
+    assert inventory.opened == ()
+    assert why(inventory) == {
+        "file": AbsentReason.NOT_PRESENT,
+        "hsmp": AbsentReason.PERMISSION_DENIED,
+        "faulty": AbsentReason.LIBRARY_FAILED,
+        "off": AbsentReason.DISABLED,
+    }
+    assert all(len(absence.detail) > 10 for absence in inventory.absent)
+    assert AbsentInterface(Interface.HSMP, AbsentReason.PERMISSION_DENIED) in (
+        inventory.absent_interfaces()
+    )
+
+
+def test_an_interface_that_serves_is_not_told_absent(tmp_path: Path) -> None:
+    one = chips(tmp_path / "one", 0)
+    inventory = find({"a": (FileSource, one), "b": (FileSource, one)})
+    assert list(why(inventory)) == ["b"]
+    assert inventory.absent_interfaces() == ()
+
+
+def test_a_replay_keeps_everything_else_closed(tmp_path: Path) -> None:
+    one = chips(tmp_path / "one", 0)
+    registry = {
+        "replay": Registered("replay", ReplayConfig, ModelSource),
+        "file": Registered("file", FileConfig, FileSource),
+    }
+    configs = {"replay": ReplayConfig(one, file=one / "0.uj"), "file": FileConfig(one)}
+    inventory = open_inventory(registry, configs, enabled=("file",))
+    assert used(inventory) == {"replay": [0]}
+    assert why(inventory) == {"file": AbsentReason.NOT_NEEDED}
+
+
+def test_a_library_that_hangs_in_open_is_absent_and_holds_up_no_other(tmp_path: Path) -> None:
+    class Hanging(LibraryFileSource):
+        def open(self) -> Sequence[Sensor]:
+            (self._root / "driver").read_text()  # a FIFO that nobody writes to
+            return ()
+
+    hung, good = chips(tmp_path / "hung", 0), chips(tmp_path / "good", 0)
+    os.mkfifo(hung / "driver")
+    sources = {"hung": (Hanging, hung), "good": (LibraryFileSource, good)}
+    inventory = find(sources, open_timeout_s=0.1)
+    assert used(inventory) == {"good": [0]}
+    assert why(inventory) == {"hung": AbsentReason.LIBRARY_FAILED}
+    assert "did not answer" in inventory.absent[0].detail
+    inventory.close()
+    (hung / "driver").write_text("awake")  # let the thread go
+
+
+@pytest.mark.parametrize("kind", [DeviceKind.CPU, DeviceKind.GPU])
+def test_sensors_keep_their_order(tmp_path: Path, kind: DeviceKind) -> None:
+    cls = FileSource if kind is DeviceKind.CPU else LibraryFileSource
+    inventory = find({"file": (cls, chips(tmp_path / "many", 3, 1, 2))})
+    assert [sensor.device.ordinal for sensor in inventory.sensors()] == [1, 2, 3]
+    assert {sensor.domain for sensor in inventory.sensors()} == {Domain.PACKAGE}
+    inventory.close()

@@ -1,0 +1,81 @@
+"""What `up` has seen is counted once and shown with its warnings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chipwatt.cli.live import ESTIMATED, Seen, plain_line, screen_text
+from chipwatt.core.model import Flag
+from chipwatt.core.records import DeviceWindow, HostSecond
+from unit.cli.test_tally import NS, window
+
+
+def second(index: int, cpu_mj: int = 5_000, gpu_mj: int = 0, flags: int = 0) -> HostSecond:
+    return HostSecond(
+        start_unix_ns=(1_800_000_000 + index) * NS,
+        start_mono_ns=index * NS,
+        duration_ns=NS,
+        cpu_mj=cpu_mj,
+        gpu_mj=gpu_mj,
+        memory_mj=0,
+        other_mj=0,
+        cpu_peak_mw=6_000,
+        gpu_peak_mw=None,
+        memory_peak_mw=None,
+        other_peak_mw=None,
+        total_peak_mw=6_000,
+        heard=1,
+        expected=1,
+        flags=flags,
+    )
+
+
+def windows(count: int, flags: Flag = Flag.ROOT) -> list[DeviceWindow]:
+    return [replace(window(index, 100_000), flags=int(flags)) for index in range(count)]
+
+
+def test_overlapping_answers_count_once() -> None:
+    seen = Seen()
+    made = windows(6)
+    seen.take(made[:4], [second(0), second(1)])
+    seen.take(made[2:], [second(1), second(2)])
+    assert seen.host_seconds == 3
+    assert sum(tally.windows for tally in seen.tallies.values()) == 6
+    assert seen.energy_uj == 6 * 100_000 * 10_000
+    assert seen.devices == 2
+    assert seen.sources == ["nvml"]
+
+
+def test_a_query_from_the_newest_misses_no_slower_device() -> None:
+    seen = Seen()
+    made = windows(5)
+    seen.take([made[0], made[2], made[4], made[1]], [second(60)])
+    assert seen.newest_unix_ns == made[1].start_unix_ns
+
+
+def test_nested_domains_are_shown_but_not_added() -> None:
+    seen = Seen()
+    seen.take(windows(2, Flag(0)), [])
+    assert seen.energy_uj == 0
+
+
+def test_an_estimate_is_said_loudly() -> None:
+    seen = Seen()
+    seen.take(windows(2, Flag.ROOT | Flag.ESTIMATED), [second(0, flags=int(Flag.ESTIMATED))])
+    text = screen_text(seen)
+    assert text.startswith(ESTIMATED)
+    assert text.count("ESTIMATED") == 3  # the warning and each device
+    assert plain_line(seen, NS).endswith("ESTIMATED")
+
+
+def test_measured_power_carries_no_warning() -> None:
+    seen = Seen()
+    seen.take(windows(2), [second(0), second(1, gpu_mj=100_000)])
+    text = screen_text(seen)
+    assert "ESTIMATED" not in text
+    assert "105 W" in text  # cpu and gpu of the newest second
+    assert "memory" not in text.splitlines()[2]
+
+
+def test_before_any_data_it_says_so() -> None:
+    assert "waiting" in plain_line(Seen(), 0)

@@ -1,0 +1,119 @@
+"""Answers of a real receiver, and what is done about each."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Gauge, Metric, NumberDataPoint
+
+from chipwatt.collector.otlp.config import OtlpConfig
+from chipwatt.collector.otlp.encode import Request
+from chipwatt.collector.otlp.sender import Sender, Sent
+from chipwatt.core.errors import ConfigError
+from chipwatt.core.settings import Duration
+from fakes.otlp_sink import Answer, OtlpSink
+
+Code = grpc.StatusCode
+BACK_OFF_S = 0.25
+
+
+def request(points: int = 3) -> Request:
+    message = ExportMetricsServiceRequest()
+    metrics = message.resource_metrics.add().scope_metrics.add().metrics
+    metrics.append(Metric(name="x", gauge=Gauge(data_points=[NumberDataPoint()] * points)))
+    return Request(message, points)
+
+
+def send(config: OtlpConfig, *requests: Request) -> tuple[Sent, list[float]]:
+    """Send; return the counters and the pauses that were made."""
+    pauses: list[float] = []
+
+    async def wait(pause_s: float) -> None:
+        pauses.append(pause_s)
+
+    async def main() -> Sent:
+        sender = Sender(config, delays=lambda: itertools.repeat(BACK_OFF_S), wait=wait)
+        for one in requests:
+            await sender.send(one)
+        await sender.close()
+        return sender.sent
+
+    return asyncio.run(main()), pauses
+
+
+@pytest.mark.parametrize(
+    "code", [Code.CANCELLED, Code.ABORTED, Code.OUT_OF_RANGE, Code.UNAVAILABLE, Code.DATA_LOSS]
+)
+def test_retryable_failures_are_retried_until_it_works(code: grpc.StatusCode) -> None:
+    with OtlpSink("127.0.0.1:0", Answer(code), Answer(code)) as sink:
+        sent, pauses = send(OtlpConfig(endpoint=sink.endpoint), request())
+    assert sent == Sent(points=3, rejected=0, retries=2)
+    assert pauses == [BACK_OFF_S, BACK_OFF_S]
+    assert len(sink.offered) == 3
+    assert sink.taken == [request().message]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(Code.UNKNOWN, Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.PERMISSION_DENIED),
+        *(Code.UNAUTHENTICATED, Code.FAILED_PRECONDITION, Code.UNIMPLEMENTED, Code.INTERNAL),
+        Code.RESOURCE_EXHAUSTED,
+    ],
+)
+def test_final_failures_are_dropped_counted_and_not_retried(code: grpc.StatusCode) -> None:
+    with OtlpSink("127.0.0.1:0", Answer(code)) as sink:
+        sent, pauses = send(OtlpConfig(endpoint=sink.endpoint), request(3), request(4))
+    assert sent == Sent(points=4, rejected=3, retries=0)
+    assert pauses == []
+    assert len(sink.offered) == 2
+
+
+@pytest.mark.parametrize("code", [Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE])
+def test_retry_info_is_waited_for(code: grpc.StatusCode) -> None:
+    with OtlpSink("127.0.0.1:0", Answer(code, retry_after_s=7.5)) as sink:
+        sent, pauses = send(OtlpConfig(endpoint=sink.endpoint), request())
+    assert sent == Sent(points=3, rejected=0, retries=1)
+    assert pauses == [7.5 + BACK_OFF_S]
+
+
+def test_partial_success_is_counted_and_never_retried() -> None:
+    with OtlpSink("127.0.0.1:0", Answer(rejected=2, said="too old"), Answer(said="hm")) as sink:
+        sent, _ = send(OtlpConfig(endpoint=sink.endpoint), request(3), request(3))
+    assert sent == Sent(points=4, rejected=2, retries=0)
+    assert len(sink.offered) == 2
+
+
+def test_a_silent_receiver_is_given_up_and_asked_again() -> None:
+    with OtlpSink("127.0.0.1:0", Answer(hold_s=1.0)) as sink:
+        config = OtlpConfig(endpoint=sink.endpoint, timeout=Duration(200_000_000))
+        sent, _ = send(config, request())
+    assert sent == Sent(points=3, rejected=0, retries=1)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_headers_are_sent_whatever_the_compression(compression: str) -> None:
+    with OtlpSink() as sink:
+        config = OtlpConfig(
+            endpoint=sink.endpoint, headers=("X-Api-Key=s3cret",), compression=compression
+        )
+        send(config, request(500))
+    assert sink.metadata[0]["x-api-key"] == "s3cret"
+    assert sink.taken == [request(500).message]
+
+
+def test_an_authority_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
+    config = OtlpConfig(endpoint="https://localhost:4317", tls_ca=tmp_path / "none.pem")
+
+    async def main() -> None:
+        with pytest.raises(ConfigError, match=r"none\.pem: cannot be read"):
+            Sender(config)
+
+    asyncio.run(main())
