@@ -153,4 +153,4 @@ def test_nested_domains_are_stored_but_added_once(tmp_path: Path, tree: Powercap
         of_seconds_mj = sum(s.cpu_mj + s.memory_mj for s in seconds)
         total_mj = (package.true_uj + dram.true_uj) / 1000
         assert of_seconds_mj == pytest.approx(total_mj, abs=2 * len(seconds))
-        assert all(second.duration_ns <= NS for second in seconds)
+        assert all(second.duration_ns < 2 * NS for second in seconds)

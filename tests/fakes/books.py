@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from chipwatt.agent.sensing.contract import Quantity, Sensor
 from chipwatt.core import codec
@@ -66,7 +67,7 @@ class Books:
         parts: list[DeviceWindow | Gap] = sorted(
             [*self.windows, *self.gaps], key=lambda part: part.start_mono_ns
         )
-        for before, after in zip(parts, parts[1:], strict=False):
+        for before, after in pairwise(parts):
             assert before.start_mono_ns + before.duration_ns == after.start_mono_ns
         cumulative_uj: dict[int, int] = {}
         epochs: list[int] = []

@@ -27,7 +27,7 @@ def build(
 ) -> Path:
     """Compile ``sources`` (and ``text``, C that was made up) into ``soname``; return its folder.
 
-    The result is kept in the temporary folder under a hash of everything that
+    A name without ``.so`` makes a program instead of a library. The result is kept in the temporary folder under a hash of everything that
     went in, so a suite compiles once.
     """
     command = compiler()
@@ -46,7 +46,9 @@ def build(
             generated.write_text(text)
             inputs.append(str(generated))
         output = Path(scratch) / soname
-        flags = ["-shared", "-fPIC", "-O2", "-Wall", f"-Wl,-soname,{soname}", f"-I{HERE}"]
+        flags = ["-O2", "-Wall", f"-I{HERE}"]
+        if ".so" in soname:
+            flags += ["-shared", "-fPIC", f"-Wl,-soname,{soname}"]
         subprocess.run(
             [*command, *flags, *inputs, "-o", str(output), *extra],
             check=True,

@@ -41,7 +41,12 @@ class Answer:
 class OtlpSink(metrics_service_pb2_grpc.MetricsServiceServicer):
     """Keeps what it took, in order; ``answers`` are used up one a request, then all is well."""
 
-    def __init__(self, address: str = "127.0.0.1:0", *answers: Answer) -> None:
+    def __init__(
+        self,
+        address: str = "127.0.0.1:0",
+        *answers: Answer,
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
         self.answers = deque(answers)
         self.taken: list[ExportMetricsServiceRequest] = []
         self.offered: list[ExportMetricsServiceRequest] = []
@@ -57,8 +62,11 @@ class OtlpSink(metrics_service_pb2_grpc.MetricsServiceServicer):
         metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(  # type: ignore[no-untyped-call]
             self, self._server
         )
-        self.port = self._server.add_insecure_port(address)
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        if credentials is None:
+            self.endpoint = f"http://127.0.0.1:{self._server.add_insecure_port(address)}"
+        else:
+            port = self._server.add_secure_port(address, credentials)
+            self.endpoint = f"https://localhost:{port}"
 
     def __enter__(self) -> Self:
         self._server.start()

@@ -111,7 +111,8 @@ static inline int64_t player_refreshed(const struct player_device *d, int64_t t_
     int64_t k = (t_ns - phase) / refresh_ns;
     int64_t frozen = player_number(d, "freeze_at_ns", INT64_MAX);
     int64_t shown = k * refresh_ns + phase;
-    return shown < frozen ? shown : frozen;
+    int frozen_now = shown >= frozen && t_ns < player_number(d, "freeze_until_ns", INT64_MAX);
+    return frozen_now ? frozen / refresh_ns * refresh_ns : shown;
 }
 
 static void player_load_trace(struct player_device *d, const char *path) {

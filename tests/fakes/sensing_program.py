@@ -5,6 +5,7 @@
 - ``send:TEXT``   a payload with that text and ``[{"after": TEXT}]`` as memory
 - ``done``        DONE
 - ``exit:CODE``   end at once
+- ``say:TEXT``    a sentence on stderr
 - ``nonsense``    bytes that are no frame
 - ``wait``        until STOP; then send ``last``
 - ``deaf``        ignore STOP for ever
@@ -41,6 +42,8 @@ def main() -> None:
             sock.sendall(link.encode(link.Done()))
         elif name == "exit":
             sys.exit(int(argument))
+        elif name == "say":
+            print(f"chipwatt sensing: {argument}", file=sys.stderr)
         elif name == "nonsense":
             sock.sendall(b"\xff" * 64)
         elif name == "deaf":

@@ -31,6 +31,7 @@ from chipwatt.core.records import (
 )
 
 T0_S = 1_790_000_000
+MINUTE_S = 60
 CPU = DeviceId(DeviceKind.CPU, 0)
 GPU = DeviceId(DeviceKind.GPU, 0, 0x1122_3344_5566_7788_99AA_BBCC_DDEE_FF00)
 
@@ -148,3 +149,20 @@ def seconds_of(powers_mw: Mapping[int, tuple[int, int | None]]) -> Records:
 def steady(start_s: int, seconds: Iterable[tuple[int, int | None]]) -> Records:
     """Return consecutive host seconds from ``start_s`` on, as (mean, peak)."""
     return seconds_of(dict(enumerate(seconds, start_s)))
+
+
+def minute(start_s: int) -> list[Records]:
+    """Return a minute of one host in six batches, at 200 W with peaks of some 300 W."""
+    return [
+        Records(
+            windows=(
+                a_window(start_s + at, 5_000_000 + at, cumulative_uj=10**9 + at),
+                a_window(start_s + at, 7_000_000, device=CPU, domain=Domain.PACKAGE),
+            ),
+            host_seconds=steady(start_s + at, [(200_000, 300_000 + at)] * 10).host_seconds,
+            gaps=(a_gap(start_s + at, 9),) if at == 30 else (),
+            sensors=(a_sensor(),) if at == 0 else (),
+            absent=(ABSENT,) if at == 0 else (),
+        )
+        for at in range(0, MINUTE_S, 10)
+    ]

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
 
 from chipwatt.client import CollectorClient, RequestRefused
 from chipwatt.core.clock import NS_PER_S
-from chipwatt.core.errors import CollectorUnreachable
 from chipwatt.core.model import Domain
 from chipwatt.core.records import Records
 from chipwatt.v1 import query_pb2, query_pb2_grpc
-from fakes.agent_stream import send, send_payloads
-from fakes.collector_process import Running, collector, command
+from fakes.agent_stream import send
+from fakes.collector_process import Running, collector
 from fakes.telemetry_records import (
     ABSENT,
     CPU,
     GPU,
-    a_gap,
+    MINUTE_S,
     a_host,
     a_sensor,
-    a_window,
-    steady,
+    minute,
 )
 
 H1, H2 = a_host(1), a_host(2)
-SPAN_S = 60
 W = 1_000
 TOPOLOGY = f"""\
 [[node]]
@@ -65,26 +60,9 @@ host = "{H2.hex()}"
 """
 
 
-def minute(start_s: int) -> list[Records]:
-    """Return a minute of one host in six batches."""
-    return [
-        Records(
-            windows=(
-                a_window(start_s + at, 5_000_000 + at, cumulative_uj=10**9 + at),
-                a_window(start_s + at, 7_000_000, device=CPU, domain=Domain.PACKAGE),
-            ),
-            host_seconds=steady(start_s + at, [(200 * W, 300 * W + at)] * 10).host_seconds,
-            gaps=(a_gap(start_s + at, 9),) if at == 30 else (),
-            sensors=(a_sensor(),) if at == 0 else (),
-            absent=(ABSENT,) if at == 0 else (),
-        )
-        for at in range(0, SPAN_S, 10)
-    ]
-
-
 @pytest.fixture(scope="module")
 def start_s() -> int:
-    return int(time.time()) - SPAN_S
+    return int(time.time()) - MINUTE_S
 
 
 @pytest.fixture(scope="module")
@@ -230,71 +208,3 @@ def test_statuses_and_tokens_on_the_wire(running: Running) -> None:
         with pytest.raises(grpc.RpcError) as foreign:
             stub.ListHostSeconds(other)
         assert foreign.value.details() == "page_token: it was given for another request"
-
-
-def test_a_device_that_cannot_be_is_refused_and_harms_nobody(tmp_path: Path, start_s: int) -> None:
-    good = minute(start_s)
-    with collector(tmp_path) as one, CollectorClient(one.address) as client:
-        answers = send_payloads(one.address, H1, [b"\xff" * 100])
-        assert len(answers.refused) == 1
-        assert send(one.address, H1, good, first_sequence=2).acked == 7
-        status = client.status()
-        assert (status.refused, status.batches_stored) == (1, 6)
-
-
-def test_what_was_acked_survives_a_kill(tmp_path: Path, start_s: int) -> None:
-    with collector(tmp_path) as one:
-        assert send(one.address, H2, minute(start_s)).acked == 6
-        with CollectorClient(one.address) as client:
-            (before,) = client.latest()
-        one.kill()
-        with CollectorClient(one.address) as client, pytest.raises(CollectorUnreachable):
-            client.status()
-    with collector(tmp_path) as two, CollectorClient(two.address) as client:
-        assert len(list(client.windows(H2.hex()))) == 12
-        assert list(client.latest()) == [before]
-        (site, host) = client.headroom()
-        assert (site.node_id, host.node_id) == ("site", H2.hex())
-        assert site.now_mw == host.now_mw == 200 * W
-        assert (host.headroom_mw, host.binding_node_id) == (None, "")
-        assert send(two.address, H2, minute(start_s)).acked == 6
-        assert client.status().duplicates_absorbed == 6
-        assert two.stop() == 0
-    assert "Traceback" not in two.log.read_text()
-
-
-def ends(*args: str) -> tuple[int, str]:
-    result = subprocess.run(command(*args), capture_output=True, text=True, timeout=60, check=False)
-    assert result.stdout == ""
-    return result.returncode, result.stderr
-
-
-def test_a_second_collector_is_told_in_one_sentence(running: Running, tmp_path: Path) -> None:
-    code, words = ends("--listen", running.address, "--state-dir", str(tmp_path))
-    assert code == 69
-    assert words == (
-        f"chipwatt collector: {running.address}: already in use, probably by another collector; "
-        "stop that one or choose another address with --listen\n"
-    )
-    state = str(running.log.parent / "state")
-    code, words = ends("--listen", "127.0.0.1:0", "--state-dir", state)
-    assert code == 74
-    assert len(words.splitlines()) == 1
-
-
-def test_a_wrong_topology_is_told_in_one_sentence(tmp_path: Path) -> None:
-    path = tmp_path / "topology.toml"
-    path.write_text(TOPOLOGY.replace('parents = ["hall"]', 'parents = ["hal"]', 1))
-    code, words = ends("--listen", "127.0.0.1:0", "--topology", str(path))
-    assert code == 78
-    assert words == (
-        f"chipwatt collector: {path}:7: node 'feed-a' has an unknown parent 'hal'; "
-        "did you mean 'hall'?\n"
-    )
-
-
-def test_an_otlp_endpoint_that_refuses_delays_nobody(tmp_path: Path, start_s: int) -> None:
-    with collector(tmp_path, "--otlp-endpoint", "http://127.0.0.1:1") as one:
-        assert send(one.address, H1, minute(start_s)).acked == 6
-        assert one.stop() == 0
-    assert "Traceback" not in one.log.read_text()

@@ -28,54 +28,53 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """Where the parts of TLS lie, or the leave to go without."""
+class TlsConfig:
+    """``[tls]``: all three, or none. The files are read anew at each connection."""
 
     ca: Path | None = None
-    certificate: Path | None = None
+    """PEM file of the authority that signs the collector's certificate."""
+    cert: Path | None = None
+    """PEM file of this host's certificate, with its chain; it names the host."""
     key: Path | None = None
-    insecure_plaintext_over_network: bool = False
+    """PEM file of the certificate's private key."""
+
+    def __post_init__(self) -> None:
+        """Refuse half a set; raises ValueError."""
+        given = [path is not None for path in (self.ca, self.cert, self.key)]
+        if any(given) and not all(given):
+            raise ValueError("ca, cert and key go together: set all three or none")
 
 
-def check_address(address: str, credentials: Credentials) -> None:
+def check_address(address: str, tls: TlsConfig, *, plaintext_allowed: bool) -> None:
     """Raise ConfigError where ``address`` is none, or may not be reached in plain text."""
     host = _host(address)
-    if (credentials.certificate is None) != (credentials.key is None):
-        raise ConfigError("uplink: tls_certificate and tls_key go together: set both or neither")
-    if credentials.certificate and not credentials.ca:
-        raise ConfigError("uplink: tls_certificate is set without tls_ca: name the CA file as well")
-    if credentials.ca or credentials.insecure_plaintext_over_network or _is_local(host):
+    if tls.ca is not None or _is_local(host) or plaintext_allowed:
         return
     raise ConfigError(
-        f"collector {address}: plain text leaves this host only on purpose: set tls_ca, "
-        "tls_certificate and tls_key under [uplink], or insecure_plaintext_over_network = true"
+        f"collector {address}: plain text leaves this host only on purpose: set ca, cert and key "
+        "under [tls], or insecure_plaintext_over_network = true under [uplink]"
     )
 
 
-def read_credentials(credentials: Credentials) -> grpc.ChannelCredentials | None:
-    """Read the TLS files anew; None for plain text. Raises ConfigError that names the file."""
-    if credentials.ca is None:
+def read_credentials(tls: TlsConfig) -> grpc.ChannelCredentials | None:
+    """Read the files; None for plain text. Raises ConfigError that names the file."""
+    if tls.ca is None or tls.cert is None or tls.key is None:
         return None
-    ca, certificate, key = (
-        None if path is None else _read(path)
-        for path in (credentials.ca, credentials.certificate, credentials.key)
-    )
-    return grpc.ssl_channel_credentials(ca, key, certificate)
+    return grpc.ssl_channel_credentials(_read(tls.ca), _read(tls.key), _read(tls.cert))
 
 
-def open_channel(address: str, credentials: Credentials) -> grpc.aio.Channel:
+def open_channel(address: str, tls: TlsConfig) -> grpc.aio.Channel:
     """Return a fresh channel; certificates that were renewed on disk are the ones it uses.
 
-    Raises ConfigError as ``check_address`` and ``read_credentials`` do.
+    Raises ConfigError as ``read_credentials`` does.
     """
-    check_address(address, credentials)
     # A proxy from the environment has no business between two processes of one host.
     proxy = 0 if _is_local(_host(address)) else 1
     options = [*_OPTIONS, ("grpc.enable_http_proxy", proxy)]
-    tls = read_credentials(credentials)
-    if tls is None:
+    credentials = read_credentials(tls)
+    if credentials is None:
         return grpc.aio.insecure_channel(address, options=options)
-    return grpc.aio.secure_channel(address, tls, options=options)
+    return grpc.aio.secure_channel(address, credentials, options=options)
 
 
 def _host(address: str) -> str:

@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
         return _show(config, str(args.config or "defaults"), check=args.check)
     from chipwatt.agent.daemon import serve
 
-    return serve(config, until_delivered=args.until_delivered)
+    serve(config, until_delivered=args.until_delivered)
+    return 0
 
 
 def _show(config: Any, where: str, *, check: bool) -> int:
@@ -74,7 +75,7 @@ def _show(config: Any, where: str, *, check: bool) -> int:
     if not check:
         print(settings.dump(complete_config), end="")
         return 0
-    read_credentials(config.uplink.credentials)
+    read_credentials(config.tls)
     print(f"{where}: right; spool in {config.state_dir}, collector {config.collector}")
     return 0
 

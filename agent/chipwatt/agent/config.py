@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chipwatt.agent.channel import check_address
+from chipwatt.agent.channel import TlsConfig, check_address
 from chipwatt.agent.sensing_config import SensingConfig
 from chipwatt.agent.spool.contract import SpoolConfig
 from chipwatt.agent.uplink import UplinkConfig, encoder
@@ -48,6 +48,8 @@ class AgentConfig:
     """What waits on disk for the collector."""
     uplink: UplinkConfig = field(default_factory=UplinkConfig)
     """The stream to the collector."""
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    """Encryption, and who this host is."""
     log: LogConfig = field(default_factory=LogConfig)
     """Lines on stderr."""
     sources: Mapping[str, Any] = field(default_factory=dict)
@@ -72,7 +74,8 @@ def load(
         config = replace(config, collector=collector)
     if state_dir is not None:
         config = replace(config, state_dir=state_dir)
-    check_address(config.collector, config.uplink.credentials)
+    plaintext_allowed = config.uplink.insecure_plaintext_over_network
+    check_address(config.collector, config.tls, plaintext_allowed=plaintext_allowed)
     encoder(config.uplink.compression)
     return config
 

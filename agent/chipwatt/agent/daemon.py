@@ -59,7 +59,7 @@ class Daemon:
         self._child = SensingChild(
             Start(config.sensing.to_plain(), config.sources), self._intake, sensing_command
         )
-        self._uplink = Uplink(config.collector, config.uplink, host, self._spool)
+        self._uplink = Uplink(config.collector, config.uplink, config.tls, host, self._spool)
         self._status = StatusFile(
             config.status_path,
             config.collector,
@@ -70,11 +70,12 @@ class Daemon:
             self._uplink.state,
         )
 
-    async def run(self, stop: asyncio.Event, *, until_delivered: bool = False) -> int:
-        """Run until ``stop`` is set and return the process's exit code.
+    async def run(self, stop: asyncio.Event, *, until_delivered: bool = False) -> None:
+        """Run until ``stop`` is set; what could not be delivered waits in the spool.
 
         With ``until_delivered`` also until a replay has ended and the collector
-        has all of it. What could not be delivered waits in the spool.
+        has all of it. Raises ConfigError or TraceError where the sensing process
+        cannot do what the settings ask for.
         """
         sensing = asyncio.create_task(self._child.run())
         main = asyncio.create_task(self._until_end(sensing, stop, until_delivered))
@@ -90,7 +91,7 @@ class Daemon:
             for stage in endless:
                 if stage.done():
                     stage.result()  # it has failed, and that is a fault of ours
-            code = await main
+            await main
         finally:
             tasks = (main, sensing, *endless)
             for task in tasks:
@@ -98,16 +99,15 @@ class Daemon:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._spool.close()
             self._status.write(ended=True)
-        _log.info("agent ended", code=code, unacked=self._spool.counts.unacked)
-        return code
+        _log.info("agent ended", unacked=self._spool.counts.unacked)
 
     async def _until_end(
-        self, sensing: asyncio.Task[int], stop: asyncio.Event, until_delivered: bool
-    ) -> int:
+        self, sensing: asyncio.Task[None], stop: asyncio.Event, until_delivered: bool
+    ) -> None:
         stopped = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([sensing, stopped], return_when=asyncio.FIRST_COMPLETED)
-            if sensing.done() and sensing.result() == 0:
+            if sensing.done() and sensing.exception() is None:
                 if until_delivered:
                     delivered = asyncio.create_task(self._delivered())
                     await asyncio.wait([delivered, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -117,13 +117,13 @@ class Daemon:
         finally:
             stopped.cancel()
         self._child.stop()
-        code = await sensing
+        await asyncio.wait([sensing])
         with suppress(TimeoutError):
             await asyncio.wait_for(self._intake.flush(), FLUSH_S)
         with suppress(TimeoutError):
             grace_s = self._config.drain_grace / NS_PER_S
             await asyncio.wait_for(self._spool.drained.wait(), grace_s)
-        return code
+        await sensing
 
     async def _delivered(self) -> None:
         await self._intake.flush()
@@ -135,15 +135,16 @@ class Daemon:
             await asyncio.sleep(STATUS_EVERY_S)
 
 
-def serve(config: AgentConfig, *, until_delivered: bool) -> int:
-    """Run the agent on an event loop of its own until a signal ends it; returns the exit code.
+def serve(config: AgentConfig, *, until_delivered: bool) -> None:
+    """Run the agent on an event loop of its own until a signal ends it.
 
-    Raises SpoolError where the state directory cannot be used.
+    Raises SpoolError where the state directory cannot be used, ConfigError and
+    TraceError as ``Daemon.run`` does.
     """
     log.setup(config.log)
 
-    async def session() -> int:
+    async def session() -> None:
         stop = stop_requested(asyncio.get_running_loop())
-        return await Daemon(config).run(stop, until_delivered=until_delivered)
+        await Daemon(config).run(stop, until_delivered=until_delivered)
 
-    return asyncio.run(session())
+    asyncio.run(session())

@@ -49,8 +49,9 @@ class Feed:
         """End of the first, fast measurement."""
         self.rate_reduced = False
         self.is_open = True
-        self.deadlines = self.late_deadlines = self.transient_errors = self.breaks = 0
-        self._polls = self._poll_ns = 0
+        self.deadlines = self.late_deadlines = self.breaks = 0
+        self._raised = self._transient_before = 0
+        self._polls = self._poll_ns = self._due = 0
         self._library_before_ns = 0
         self._reducer = reducer
         self._clock = clock
@@ -73,6 +74,13 @@ class Feed:
         if self._worker is not None:
             for outcome in self._worker.drain():
                 self._absorb(outcome)
+
+    def tell_due(self) -> None:
+        """Tell the reducer how many polls were due; it must know before it closes a window."""
+        due, self._due = self._due, 0
+        if due:
+            for position in self.positions:
+                self._reducer.due(position, due)
 
     def look_after(self, now_ns: int, call_timeout_ns: int) -> None:
         """Notice silence, and reopen a broken source; about once a second."""
@@ -122,6 +130,16 @@ class Feed:
         """Mean wall time of a poll: one sensor's share of it."""
         return self._poll_ns // (max(1, self._polls) * len(self._slots))
 
+    @property
+    def transient_errors(self) -> int:
+        """Reads that failed and may succeed the next time.
+
+        A source that reads sensors one by one gives those that it can, and counts
+        the others in an attribute ``transient_errors`` of its own.
+        """
+        counted = getattr(self._poller.source, "transient_errors", 0) if self.is_open else 0
+        return self._transient_before + max(self._raised, counted)
+
     def library_ns(self) -> int:
         """Wall time inside the vendor's library since the start; 0 where there is none."""
         running_ns = self._worker.library_ns() if self._worker is not None else 0
@@ -134,6 +152,8 @@ class Feed:
             self.drain()
         elif self.is_open:
             self._close_source()
+        self.tell_due()
+        self._transient_before, self._raised = self.transient_errors, 0
         self.is_open = False
 
     def _begin(
@@ -158,13 +178,12 @@ class Feed:
         due, began_ns, ended_ns, readings, throttles, error = outcome
         self._polls += 1
         self._poll_ns += ended_ns - began_ns
-        positions, slots, meters = self.positions, self._slots, self.meters
-        count_due, observe = self._reducer.due, self._reducer.observe
-        for position in positions:
-            count_due(position, due)
+        self._due += due
         if error is not None:
             self._failed(error, ended_ns)
             return
+        positions, slots, meters = self.positions, self._slots, self.meters
+        observe = self._reducer.observe
         for local, mono_ns, value in readings:
             slot = slots[local]
             if slot >= 0:
@@ -176,8 +195,10 @@ class Feed:
 
     def _failed(self, error: Exception, now_ns: int) -> None:
         if isinstance(error, TransientReadError):
-            self.transient_errors += 1
+            self._raised += 1
             return
+        self._transient_before = self.transient_errors
+        self._raised = 0
         self._silence.all_lost(now_ns, error)
         self._library_before_ns = self.library_ns()
         if self._worker is None:

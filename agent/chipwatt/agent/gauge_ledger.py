@@ -47,6 +47,21 @@ class GaugeLedger(Ledger):
         super().forget(edges)
         del self.values_mw[:edges]
 
+    def range_mw(self, first: int, last: int, start_ns: int, end_ns: int) -> tuple[int, int]:
+        """Return the least and greatest sample from edge ``first`` to edge ``last``.
+
+        An edge outside ``start_ns`` to ``end_ns`` does not count itself, but the
+        mean of its segment does, which is what energy there was spread by.
+        """
+        values = self.values_mw
+        cut_start, cut_end = self.times_ns[first] < start_ns, self.times_ns[last] > end_ns
+        levels = list(values[first + cut_start : last + 1 - cut_end])
+        if cut_start:
+            levels.append((values[first] + values[first + 1]) // 2)
+        if cut_end:
+            levels.append((values[last - 1] + values[last]) // 2)
+        return min(levels), max(levels)
+
     def hold(self) -> None:
         """Record nothing: a sample says nothing about the time after it."""
 

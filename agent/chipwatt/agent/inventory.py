@@ -1,10 +1,13 @@
 """Finds out what this host can be measured with: which sources open, and why others do not.
 
 Where several interfaces see the same domain of the same device, one is read:
-the first of ``PREFERENCE`` (fewer and cheaper calls first). A source that we do
-not know was installed by the site on purpose, so it comes before ours. A source
-with ``fallback = True`` (a model of a chip) is used only for kinds of device
-that nothing else covers.
+the first of ``PREFERENCE``. A source that we do not know was installed by the
+site on purpose, so it comes before ours. A source with ``fallback = True`` (a
+model of a chip) is used only for kinds of device that nothing else covers.
+
+A module or platform sensor is added up only where no interface reports
+anything inside it: a superchip's module power would count its GPU and CPU
+twice.
 """
 
 from __future__ import annotations
@@ -19,12 +22,12 @@ from chipwatt.agent.sensing.contract import Sensor, Source, SourceUnavailable
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.core.clock import Clock, SystemClock
 from chipwatt.core.errors import TraceError
-from chipwatt.core.model import AbsentReason, Interface
+from chipwatt.core.model import AbsentReason, Domain, Interface
 from chipwatt.core.records import AbsentInterface
 
 PREFERENCE = (
-    "rapl_perf",  # one system call reads a package's domains together
-    "rapl_powercap",
+    "rapl_powercap",  # its counters outlive the agent: a restart loses no joule
+    "rapl_perf",  # one cheap call a package, but it counts from the agent's start
     "hsmp",
     "pyrapl",  # the same files as rapl_powercap, read at ten times the cost
     "nvml",
@@ -34,6 +37,7 @@ PREFERENCE = (
 OPEN_TIMEOUT_S = 10.0
 """A driver that has to load first may take seconds to answer the first call."""
 REPLAY = "replay"
+_OUTER = (Domain.MODULE, Domain.PSYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +217,21 @@ def _choose(opened: Sequence[Opened], absent: Sequence[Absence]) -> Inventory:
         if not _is_fallback(each):
             for local in kept:
                 kinds.setdefault(each.sensors[local].device.kind, each.name)
+    chosen = [replace(each, sensors=_rooted(each, chosen)) for each in chosen]
     return Inventory(tuple(chosen), tuple(sorted(dropped, key=lambda absence: _rank(absence.name))))
+
+
+def _rooted(each: Opened, chosen: Sequence[Opened]) -> tuple[Sensor, ...]:
+    """Return the sensors of ``each``, outer ones out of the sum where an inner one is in it."""
+    inner = any(
+        other.sensors[local].root and other.sensors[local].domain not in _OUTER
+        for other in chosen
+        for local in other.kept
+    )
+    return tuple(
+        replace(sensor, root=False) if inner and sensor.domain in _OUTER else sensor
+        for sensor in each.sensors
+    )
 
 
 def _rank(name: str) -> tuple[int, str]:

@@ -76,14 +76,19 @@ def _estimate(intervals: deque[int], period_ns: int, known_ns: int) -> int:
     if ordered[count // 2] * 4 <= period_ns * 5:
         return min(known_ns, period_ns) if known_ns else period_ns
     base_ns = ordered[count // 4]
-    regular = sum(7 * base_ns <= 10 * interval <= 13 * base_ns for interval in ordered)
-    if regular * 3 >= count:
-        # Polls cut a refresh of T into intervals one period longer or shorter; their mean is T.
-        near = [i for i in ordered if base_ns <= 2 * i and i <= base_ns * 3 // 2 + period_ns // 4]
+    # Polls see a refresh of T as intervals one period longer or shorter, whose mean is T.
+    one_poll_ns = period_ns * 21 // 20
+    regular = _within(ordered, base_ns, max(base_ns * 3 // 10, one_poll_ns))
+    if len(regular) * 3 >= count:
+        near = _within(ordered, base_ns, max(base_ns // 2, one_poll_ns))
         base_ns = sum(near) // len(near)
     elif known_ns <= base_ns:
         return known_ns
     return min(base_ns, MAX_REFRESH_NS)
+
+
+def _within(intervals: list[int], centre_ns: int, reach_ns: int) -> list[int]:
+    return [interval for interval in intervals if abs(interval - centre_ns) <= reach_ns]
 
 
 def poll_period_ns(refresh_ns: int, fastest_ns: int) -> int:

@@ -20,7 +20,7 @@ from chipwatt.agent.status import StatusReport
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock, VirtualClock
 from chipwatt.core.records import Records
 
-_STEP_EVERY_NS = 20 * NS_PER_MS
+_STEP_EVERY_NS = 50 * NS_PER_MS
 _STEP_OVERDUE_NS = NS_PER_S
 """The reducer gets a turn this often even where the slack seems too short for it."""
 _TURN_NS = 50 * NS_PER_MS
@@ -127,6 +127,8 @@ class Sampler:
             too_short = now_ns + self._chore_ns + _MARGIN_NS > deadline_ns
             if too_short and now_ns < self._overdue_ns:
                 return
+            for feed in self.feeds:
+                feed.tell_due()
             self._waiting = self._reducer.step(now_ns)
             length_ns = self._clock.mono_ns() - now_ns
             # A decaying maximum: the next chore may be as long as the longest of late.

@@ -19,9 +19,11 @@ from chipwatt.core.errors import ConfigError, InvalidPayload, TraceError
 COMMAND = (sys.executable, "-m", "chipwatt.agent.sensing_process", "--fd")
 STOP_GRACE_S = 8.0
 """How long a sensing process may take to finish once it was told to."""
+WORDS_S = 1.0
+"""How long its last words may take to arrive once it has ended."""
 HEALTHY_S = 60.0
 """A life of this length makes the next restart quick again."""
-_FOR_GOOD = frozenset({ConfigError.exit_code, TraceError.exit_code})
+_FOR_GOOD = {error.exit_code: error for error in (ConfigError, TraceError)}
 _log = log.get(__name__)
 
 
@@ -35,13 +37,21 @@ class SensingChild:
         command: Sequence[str] = COMMAND,
         retries: Callable[[], Iterator[float]] = lambda: delays_s(0.2, 30.0),
     ) -> None:
-        """Prepare to run with ``settings``, whose memory is taken from ``intake`` at each start."""
+        """Prepare to run with ``settings``; the memory is taken from ``intake`` at each start.
+
+        Raises ConfigError where a setting is of a kind that cannot be handed over.
+        """
+        try:
+            link.encode(settings)
+        except InvalidPayload as error:
+            raise ConfigError(str(error)) from None
         self._settings = settings
         self._intake = intake
         self._command = command
         self._retries = retries
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
+        self._last_words = ""
         self.restarts = 0
         self.done = False
         """Whether a replay has come to its end: then nothing is started again."""
@@ -56,20 +66,20 @@ class SensingChild:
         """Let the process hand out what it has and end; ``run`` returns after that."""
         self._stopping.set()
 
-    async def run(self) -> int:
-        """Return 0 at the end of a replay or after ``stop``.
+    async def run(self) -> None:
+        """Return at the end of a replay or after ``stop``.
 
-        Else the exit code of a sensing process for which there is no cure but
-        a person's: it has said on stderr why.
+        Raises ConfigError or TraceError with the sensing process's own sentence
+        where it ended for a reason that only a person can mend.
         """
         delays = self._retries()
         while True:
             began_s = time.monotonic()
             code = await self._one_life()
             if self.done or self._stopping.is_set():
-                return 0
+                return
             if code in _FOR_GOOD:
-                return code
+                raise _FOR_GOOD[code](self._last_words.removeprefix("chipwatt sensing: "))
             if time.monotonic() - began_s > HEALTHY_S:
                 delays = self._retries()
             delay_s = next(delays)
@@ -79,7 +89,7 @@ class SensingChild:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
             if self._stopping.is_set():
-                return 0
+                return
             self.restarts += 1
 
     async def _one_life(self) -> int:
@@ -92,20 +102,26 @@ class SensingChild:
                     str(theirs.fileno()),
                     pass_fds=(theirs.fileno(),),
                     stdin=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.PIPE,
                     process_group=0,
                 )
             ours.setblocking(False)
             stopper = asyncio.create_task(self._pass_stop_on(ours, process))
+            speech = asyncio.create_task(self._pass_words_on(process))
             try:
                 await self._listen(ours)
-                return await self._reap(process)
+                code = await self._reap(process)
             except InvalidPayload as error:
                 _log.error("the sensing process speaks nonsense and is ended", reason=error)
-                return await self._kill(process)
+                code = await self._kill(process)
+            else:
+                await asyncio.wait([speech], timeout=WORDS_S)
             finally:
-                stopper.cancel()
-                await asyncio.gather(stopper, return_exceptions=True)
+                for task in (stopper, speech):
+                    task.cancel()
+                await asyncio.gather(stopper, speech, return_exceptions=True)
                 await self._kill(process)
+        return code
 
     async def _listen(self, ours: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -131,6 +147,15 @@ class SensingChild:
         await asyncio.sleep(STOP_GRACE_S)
         _log.error("sensing process does not stop and is killed", after_s=STOP_GRACE_S)
         await self._kill(process)
+
+    async def _pass_words_on(self, process: asyncio.subprocess.Process) -> None:
+        """Write its stderr to ours, line by line, and keep the last one."""
+        pending = b""
+        while process.stderr is not None and (data := await process.stderr.read(1 << 14)):
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                self._last_words = line.decode("utf-8", "replace")
+                print(self._last_words, file=sys.stderr, flush=True)  # noqa: T201
 
     async def _reap(self, process: asyncio.subprocess.Process) -> int:
         """Wait for a process that has closed its end; not for ever."""

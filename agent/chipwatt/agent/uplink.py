@@ -14,13 +14,12 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from chipwatt.agent.channel import Credentials, open_channel
+from chipwatt.agent.channel import TlsConfig, open_channel
 from chipwatt.agent.spool.threaded import ThreadedSpool
 from chipwatt.agent.stream import HELLO_TIMEOUT_S, Encode, Stream, UplinkState, plain
 from chipwatt.core import log
@@ -50,12 +49,6 @@ _log = log.get(__name__)
 class UplinkConfig:
     """``[uplink]``."""
 
-    tls_ca: Path | None = None
-    """CA certificates (PEM) that the collector's certificate must lead to. Set, TLS is used."""
-    tls_certificate: Path | None = None
-    """This host's certificate (PEM); it names the host. Read anew at each connection."""
-    tls_key: Path | None = None
-    """The key of that certificate (PEM)."""
     insecure_plaintext_over_network: bool = False
     """Allow a collector on another host without TLS: anyone on the way can read and forge."""
     compression: str = "none"
@@ -79,16 +72,6 @@ class UplinkConfig:
             raise ValueError("retry_least is more than 0 and at most retry_most")
         if self.retry_refused <= 0:
             raise ValueError("retry_refused is more than 0")
-
-    @property
-    def credentials(self) -> Credentials:
-        """What a channel needs of this."""
-        return Credentials(
-            self.tls_ca,
-            self.tls_certificate,
-            self.tls_key,
-            self.insecure_plaintext_over_network,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +111,7 @@ class Uplink:
         self,
         address: str,
         config: UplinkConfig,
+        tls: TlsConfig,
         host: Host,
         spool: ThreadedSpool,
         unix_ns: Callable[[], int] = time.time_ns,
@@ -135,6 +119,7 @@ class Uplink:
         """Prepare; raises ConfigError where ``compression`` cannot be had."""
         self._address = address
         self._config = config
+        self._tls = tls
         self._host = host
         self._spool = spool
         self._unix_ns = unix_ns
@@ -156,7 +141,7 @@ class Uplink:
         """Run one stream; returns whether it got anywhere and how long to wait if not as usual."""
         stream: Stream | None = None
         try:
-            async with open_channel(self._address, self._config.credentials) as channel:
+            async with open_channel(self._address, self._tls) as channel:
                 stream = Stream(
                     channel, self._spool, self.state, self._encode, self._config.max_in_flight
                 )
@@ -205,7 +190,8 @@ def _sentence(address: str, error: grpc.aio.AioRpcError) -> str:
     code = error.code()
     details = " ".join((error.details() or "").split())
     if code is grpc.StatusCode.UNAVAILABLE:
-        return f"no collector answers at {address} ({details}); records wait in the spool"
+        reason = details.rpartition(": ")[2]  # what is before it tells of gRPC, not of the network
+        return f"no collector answers at {address} ({reason}); records wait in the spool"
     if code in _NEEDS_A_PERSON:
         return (
             f"collector {address} refuses this agent: {details} ({code.name}); "

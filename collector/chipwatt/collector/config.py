@@ -15,12 +15,13 @@ SYSTEM_STATE_DIR = Path("/var/lib/chipwatt")
 DEFAULT_LISTEN = "127.0.0.1:9733"
 
 
-def default_state_dir() -> Path:
-    """Return where state lies: the system's place for root, else one of the user's own."""
-    if os.geteuid() == 0:
-        return SYSTEM_STATE_DIR
-    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(home).expanduser() / "chipwatt"
+def default_state_dir(system: Path = SYSTEM_STATE_DIR) -> Path:
+    """Return ``system`` where we may write it, else this user's own state folder."""
+    existing = system if system.exists() else system.parent
+    if os.access(existing, os.W_OK | os.X_OK):
+        return system
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "chipwatt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,13 @@ class CollectorConfig:
     insecure_plaintext_over_network: bool = False
     """Listen without TLS on an address that others can reach: whoever can, may read and write."""
     store: StoreConfig = field(default_factory=StoreConfig)
+    """The books on disk: where, and how long each resolution is kept."""
     otlp: OtlpConfig = field(default_factory=OtlpConfig)
+    """Export to a metrics back end."""
     tls: TlsConfig = field(default_factory=TlsConfig)
+    """Encryption, and who may come in."""
     log: LogConfig = field(default_factory=LogConfig)
+    """Lines on stderr."""
 
     def __post_init__(self) -> None:
         """Refuse an address that is none or that must not go without TLS; raises ValueError."""
@@ -87,7 +92,8 @@ def split_address(address: str) -> tuple[str, int]:
     """Return host and port; raises ValueError where ``address`` is not of that form."""
     host, colon, port = address.rpartition(":")
     is_ipv6 = host.startswith("[") and host.endswith("]")
-    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+    is_number = port.isascii() and port.isdecimal() and len(port) <= 5
+    if not colon or not host or not is_number or int(port) > 65_535:
         raise ValueError(f'listen: {address!r} is not of the form "127.0.0.1:9733"')
     if ":" in host and not is_ipv6:
         raise ValueError(f'listen: an IPv6 address needs brackets, as "[::1]:9733": {address!r}')

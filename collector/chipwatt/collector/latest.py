@@ -14,17 +14,19 @@ from typing import Any
 import numpy as np
 
 from chipwatt.collector.rings import RING_S, HostStates, Rings, Seconds
-from chipwatt.collector.store.contract import HostRow, IncomingBatch, Store
+from chipwatt.collector.store.contract import Block, HostRow, IncomingBatch
 from chipwatt.core.clock import NS_PER_S
-from chipwatt.core.codec import tables_from_records, window_from_row
-from chipwatt.core.columns import MAX_ROWS, SectionKind
+from chipwatt.core.codec import window_from_row
+from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind
-from chipwatt.core.records import DeviceWindow, HostSecond, Records
+from chipwatt.core.records import DeviceWindow, HostSecond
 from chipwatt.core.tables import Array, Table, Tables, row_values
 
-_RING_NS = RING_S * NS_PER_S
-_LATE_NS = 120 * NS_PER_S
+RING_NS = RING_S * NS_PER_S
+LATE_NS = 120 * NS_PER_S
+"""What a live host sent last is not older than this when it arrives."""
+_DOMAINS = 1 << 8
 _Place = tuple[Table, int]
 """A row of a table."""
 
@@ -44,25 +46,12 @@ class Latest:
         self.membership = 0
         """Grows as hosts appear or change their names."""
 
-    def rebuild(self, store: Store) -> None:
-        """Read from ``store`` what the last process knew when it ended. Raises StoreError."""
-        rows = store.hosts()
-        self.learn(rows)
-        for row in rows:
-            seen_ns = row.last_seen_unix_ns
-            # What was heard last is some seconds old, and a host's clock may run ahead.
-            newest_ns, end_ns = seen_ns - _LATE_NS, seen_ns + _RING_NS
-            seconds = store.host_seconds(row.host, newest_ns - _RING_NS, end_ns)
-            windows = store.windows(row.host, newest_ns, end_ns)
-            records = Records(windows=tuple(windows), host_seconds=tuple(seconds))
-            for part in _in_parts(records):
-                self._take([(row.host, seen_ns, tables_from_records(part))])
-
     def learn(self, hosts: Iterable[HostRow]) -> None:
-        """Take over the names of hosts."""
+        """Take over what hosts are called and when they were last heard."""
         with self._lock:
             for host in hosts:
-                self._row(host.host)
+                row = self._row(host.host)
+                self._heard_unix_ns[row] = max(self._heard_unix_ns[row], host.last_seen_unix_ns)
                 if self._names.get(host.host, "") != host.name:
                     self._names[host.host] = host.name
                     self._ids[host.name] = host.host
@@ -71,6 +60,34 @@ class Latest:
     def on_commit(self, batches: Sequence[IncomingBatch]) -> None:
         """Take over what has just been stored."""
         self._take([(b.key.host, b.received_unix_ns, b.tables) for b in batches])
+
+    def take(self, host: bytes, heard_unix_ns: int, tables: Tables) -> None:
+        """Take over tables of one host."""
+        self._take([(host, heard_unix_ns, tables)])
+
+    def take_blocks(
+        self,
+        blocks: Sequence[Block],
+        hosts: Sequence[bytes],
+        devices: Sequence[tuple[bytes, DeviceId]],
+    ) -> None:
+        """Take over blocks of many hosts, with the dictionaries that they point into."""
+        with self._lock:
+            of_host = np.array([self._row(host) for host in hosts], dtype=np.int64)
+            heard_unix_ns = np.array(self._heard_unix_ns)
+            parts: list[tuple[Array, Table]] = []
+            for block in blocks:
+                rows, table = of_host[block.hosts], block.table
+                if block.kind is SectionKind.HOST_SECOND:
+                    parts.append((rows, table))
+                    for row, index in _last_by(rows, table["start_unix_ns"]):
+                        self._keep_second(row, table, index)
+                elif block.kind is SectionKind.DEVICE_WINDOW:
+                    # Older windows can hardly be a domain's newest, and there are many of them.
+                    is_new = table["start_unix_ns"] >= heard_unix_ns[rows] - LATE_NS
+                    self._take_block_windows(block, rows, np.flatnonzero(is_new), devices)
+            if parts:
+                self._rings.take(parts)
 
     def resolve(self, text: str) -> bytes | None:
         """Return the host that ``text`` names by id (32 hex digits) or by name."""
@@ -106,6 +123,12 @@ class Latest:
             place = None if row is None else self._host_second[row]
         return None if place is None else HostSecond(**row_values(*place))
 
+    def is_filled(self, host: bytes) -> bool:
+        """Return whether any telemetry of ``host`` is known."""
+        with self._lock:
+            row = self._rows.get(host)
+            return row is not None and bool(self._windows[row] or self._host_second[row])
+
     def states(self, hosts: Sequence[bytes | None], now_unix_ns: int) -> HostStates:
         """Sum up the last ten minutes of ``hosts``; None stands for an unknown one."""
         with self._lock:
@@ -119,7 +142,7 @@ class Latest:
 
     def _take(self, batches: Sequence[tuple[bytes, int, Tables]]) -> None:
         with self._lock:
-            parts: list[tuple[int, Table]] = []
+            parts: list[tuple[Array, Table]] = []
             for host, heard_unix_ns, tables in batches:
                 row = self._row(host)
                 self._heard_unix_ns[row] = max(self._heard_unix_ns[row], heard_unix_ns)
@@ -127,21 +150,39 @@ class Latest:
                     self._take_windows(row, tables)
                 seconds = tables.get(SectionKind.HOST_SECOND)
                 if seconds is not None and seconds.rows:
-                    parts.append((row, seconds))
-                    newest = int(np.argmax(seconds["start_unix_ns"]))
-                    if _is_newer(seconds, newest, self._host_second[row]):
-                        self._host_second[row] = (seconds, newest)
+                    parts.append((np.full(seconds.rows, row), seconds))
+                    self._keep_second(row, seconds, int(np.argmax(seconds["start_unix_ns"])))
             if parts:
                 self._rings.take(parts)
 
     def _take_windows(self, row: int, tables: Tables) -> None:
-        kept, devices = self._windows[row], device_ids(tables)
-        table = tables[SectionKind.DEVICE_WINDOW]
+        devices, table = device_ids(tables), tables[SectionKind.DEVICE_WINDOW]
         owners, domains = table["device"].tolist(), table["domain"].tolist()
         for index, (owner, domain) in enumerate(zip(owners, domains, strict=True)):
-            key = (devices[owner], domain)
-            if _is_newer(table, index, kept.get(key)):
-                kept[key] = (table, index)
+            self._keep_window(row, devices[owner], domain, (table, index))
+
+    def _take_block_windows(
+        self,
+        block: Block,
+        rows: Array,
+        which: Array,
+        devices: Sequence[tuple[bytes, DeviceId]],
+    ) -> None:
+        table = block.table
+        series = block.devices[which].astype(np.int64) * _DOMAINS + table["domain"][which]
+        for key, at in _last_by(series, table["start_unix_ns"][which]):
+            index = int(which[at])
+            device = devices[key // _DOMAINS][1]
+            self._keep_window(int(rows[index]), device, key % _DOMAINS, (table, index))
+
+    def _keep_window(self, row: int, device: DeviceId, domain: int, place: _Place) -> None:
+        kept, key = self._windows[row], (device, domain)
+        if _is_newer(place, kept.get(key)):
+            kept[key] = place
+
+    def _keep_second(self, row: int, table: Table, index: int) -> None:
+        if _is_newer((table, index), self._host_second[row]):
+            self._host_second[row] = (table, index)
 
     def _row(self, host: bytes) -> int:
         row = self._rows.get(host)
@@ -171,13 +212,13 @@ def device_ids(tables: Tables) -> list[DeviceId]:
     ]
 
 
-def _is_newer(table: Table, index: int, than: _Place | None) -> bool:
-    return than is None or bool(table["start_unix_ns"][index] >= than[0]["start_unix_ns"][than[1]])
+def _is_newer(place: _Place, than: _Place | None) -> bool:
+    return than is None or bool(
+        place[0]["start_unix_ns"][place[1]] >= than[0]["start_unix_ns"][than[1]]
+    )
 
 
-def _in_parts(records: Records) -> Iterable[Records]:
-    """Cut records to what tables may hold."""
-    longest = max(len(records.windows), len(records.host_seconds))
-    for start in range(0, longest, MAX_ROWS):
-        end = start + MAX_ROWS
-        yield Records(records.windows[start:end], records.host_seconds[start:end])
+def _last_by(keys: Array, starts: Array) -> Iterable[tuple[int, int]]:
+    """Return (key, index of its row that starts last) for every key."""
+    order = np.argsort(starts, kind="stable")
+    return dict(zip(keys[order].tolist(), order.tolist(), strict=True)).items()

@@ -70,8 +70,8 @@ class Rings:
             setattr(self, name, np.concatenate([array, np.zeros_like(array)]))
         self.reserve(rows)
 
-    def take(self, parts: Sequence[tuple[int, Table]]) -> None:
-        """Write HOST_SECOND tables, each with its row; a bin of several seconds fills each.
+    def take(self, parts: Sequence[tuple[Array, Table]]) -> None:
+        """Write HOST_SECOND tables with the ring row of each bin; a bin fills each of its seconds.
 
         Of two bins for one slot the later second stays, of the same second the later part.
         """
@@ -79,7 +79,7 @@ class Rings:
         def column(name: str) -> Array:
             return np.concatenate([table[name] for _, table in parts])
 
-        rows = np.repeat([row for row, _ in parts], [table.rows for _, table in parts])
+        rows = np.concatenate([of_bins for of_bins, _ in parts])
         duration_ns = column("duration_ns").astype(np.float64)
         total_mj = np.add.reduce([column(name).astype(np.float64) for name in _KINDS])
         mean_mw = np.rint(total_mj * NS_PER_S / np.maximum(duration_ns, 1.0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -27,6 +28,7 @@ from chipwatt.collector.placement.topology import Topology
 from chipwatt.collector.placement.topology_file import load_topology
 from chipwatt.collector.query.queries import Queries
 from chipwatt.collector.query.servicer import QueryServicer
+from chipwatt.collector.recovery import recover
 from chipwatt.collector.selfmetrics import status_message
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.core import log
@@ -39,6 +41,7 @@ READERS = 4
 NAMES_EVERY_S = 5.0
 EXPIRE_EVERY_S = 60.0
 STOP_GRACE_S = 3.0
+RECOVERY_GRACE_S = 5.0
 _log = log.get(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,7 +89,7 @@ class Collector:
         store = await self._in_thread(SqliteStore, config.store_config())
         stack.callback(store.close)
         latest = Latest()
-        await self._in_thread(latest.rebuild, store)
+        await self._recover(latest, store)
         ingest = Ingest(store, clock=self._clock, any_peer=config.insecure_plaintext_over_network)
         ingest.committer.on_committed.append(latest.on_commit)
         exporter = Exporter(store, config.otlp, clock=self._clock) if config.otlp.endpoint else None
@@ -128,6 +131,20 @@ class Collector:
             PlacementServicer(placement, self._executor), server
         )
 
+    async def _recover(self, latest: Latest, store: SqliteStore) -> None:
+        """Fill the newest state; in a large fleet agents are not kept waiting until it is done."""
+        closing = threading.Event()
+        reading = asyncio.ensure_future(
+            self._in_thread(recover, latest, store, lambda: not closing.is_set())
+        )
+        self._stack.callback(closing.set)
+        await asyncio.wait({reading}, timeout=RECOVERY_GRACE_S)
+        if reading.done():
+            reading.result()
+            return
+        _log.info("still reading the last ten minutes back; headroom is cautious until then")
+        self._background("recovery", _finish(reading))
+
     async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         work = functools.partial(call, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
@@ -156,6 +173,10 @@ class Collector:
 
         task.add_done_callback(tell)
         self._stack.push_async_callback(end)
+
+
+async def _finish(reading: asyncio.Future[None]) -> None:
+    await reading
 
 
 async def serve(config: CollectorConfig, ready: Callable[[str], None]) -> None:

@@ -24,7 +24,7 @@ class Child:
     """One running module; its output goes to a log file.
 
     Ctrl-C in the terminal does not reach it: the parent decides in which order
-    things end. Where the parent is killed, the kernel ends the child (see
+    things end. Where the parent is killed, the child notices and ends itself (see
     ``chipwatt.cli.child``).
     """
 
@@ -33,12 +33,12 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
-        command = [sys.executable, "-m", "chipwatt.cli.child", str(os.getpid())]
+        command = [sys.executable, "-m", "chipwatt.cli.child"]
         command += [str(scratch) if scratch else "-", module, *args]
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # never written: its end is our end
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -63,7 +63,7 @@ class Child:
         """Return the last line that it wrote."""
         lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()]
         lines = [line for line in lines if line]
-        return lines[-1] if lines else f"it said nothing; see {self.log}."
+        return lines[-1].removeprefix(f"chipwatt {self.name}: ") if lines else "it said nothing."
 
     def wait_for(self, ready: Callable[[], bool], timeout_s: float) -> None:
         """Return once ``ready()``; raises ChildFailed where it ends or takes longer."""
@@ -79,16 +79,22 @@ class Child:
     def wait(self, timeout_s: float) -> int | None:
         """Wait for its own end; None where it has not come after ``timeout_s``."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout_s)
-        return self.exit_code
+            return self._ended(timeout_s)
+        return None
 
     def stop(self, timeout_s: float = 10.0) -> int:
         """Ask it to end, insist after ``timeout_s``, and return its exit code."""
         if self._process.poll() is None:
             self._process.terminate()
         try:
-            return self._process.wait(timeout_s)
+            return self._ended(timeout_s)
         except subprocess.TimeoutExpired:
             # Its session, so that what it started goes with it.
             os.killpg(self.pid, signal.SIGKILL)
-            return self._process.wait()
+            return self._ended(None)
+
+    def _ended(self, timeout_s: float | None) -> int:
+        code = self._process.wait(timeout_s)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        return code

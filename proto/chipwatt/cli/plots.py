@@ -11,12 +11,13 @@ from chipwatt.core.records import DeviceWindow, PowerHistogram
 _BAR = "▏▎▍▌▋▊▉█"
 _LINES = (("max", "dot"), ("mean", "braille"), ("min", "dot"))
 _HEIGHT = 16
+_SECOND = 10**9
+_UNITS = ((86_400 * _SECOND, "days"), (3_600 * _SECOND, "hours"), (60 * _SECOND, "minutes"),
+          (_SECOND, "seconds"))  # fmt: skip
 
 
-def over_time(
-    windows: Sequence[DeviceWindow], now_unix_ns: int, width: int, *, colour: bool
-) -> str:
-    """Draw least, mean and greatest power of each window against seconds before now.
+def over_time(windows: Sequence[DeviceWindow], width: int, *, colour: bool) -> str:
+    """Draw least, mean and greatest power of each window against time before the newest.
 
     Without plotext the means are drawn as one line of bars.
     """
@@ -27,6 +28,9 @@ def over_time(
     if plotext is None:
         means = [window.profile.mean_mw for window in known]
         return f"mean  {sparkline(means, width - 6)}   (pip install 'chipwatt[cli]' draws a plot)"
+    end_unix_ns = max(window.start_unix_ns + window.duration_ns for window in known)
+    span_ns = end_unix_ns - min(window.start_unix_ns for window in known)
+    unit_ns, unit = next((ns, name) for ns, name in _UNITS if span_ns >= 3 * ns or ns == _SECOND)
     figure = plotext.figure
     figure.clear()
     figure.theme("default" if colour else "colorless")
@@ -34,16 +38,16 @@ def over_time(
     figure.plot_size(width, _HEIGHT)
     for name, marker in _LINES:
         points = [
-            (_middle_s(window, now_unix_ns), value / 1000)
+            ((window.start_unix_ns + window.duration_ns / 2 - end_unix_ns) / unit_ns, value / 1000)
             for window in known
             if (value := getattr(window.profile, f"{name}_mw")) is not None
         ]
         if points:
-            seconds, watts = zip(*points, strict=True)
-            signal = figure.signal(seconds, watts, marker=marker).label(name)
+            times, watts = zip(*points, strict=True)
+            signal = figure.signal(times, watts, marker=marker).label(name)
             figure.draw(signal.lines() if name == "mean" else signal)
     figure.title("power in W")
-    figure.label("seconds before now")
+    figure.label(f"{unit} before the newest window")
     return str(figure.build().string(colorless=not colour))
 
 
@@ -84,10 +88,6 @@ def bins(histogram: PowerHistogram, rows: int) -> list[tuple[int, int, int]]:
 def _edge_mw(histogram: PowerHistogram, bucket: int) -> int:
     edge_w: float = 2.0 ** ((histogram.offset + bucket) / 2.0**histogram.scale)
     return round(1000 * edge_w)
-
-
-def _middle_s(window: DeviceWindow, now_unix_ns: int) -> float:
-    return (window.start_unix_ns + window.duration_ns / 2 - now_unix_ns) / 1e9
 
 
 def _bar(value: int, greatest: int, width: int) -> str:

@@ -93,7 +93,7 @@ def profile_text(tally: Tally, width: int, *, colour: bool) -> str:
         f"{duration_text(tally.time_ns)}, {tally.windows} windows"
     )
     parts = [head, ESTIMATED] if tally.estimated else [head]
-    parts.append(plots.over_time(list(tally.recent), tally.end_unix_ns, width, colour=colour))
+    parts.append(plots.over_time(list(tally.recent), width, colour=colour))
     parts.append("time spent at each power\n" + plots.over_power(tally.histogram, width))
     parts += [plain(_power_table(tally)), plain(_provenance_table(tally))]
     return "\n\n".join(parts)

@@ -46,7 +46,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="the agent's TOML file")
     parser.add_argument(
-        "--window", default="2s", help="length of a device's window (default: 2s, so that it moves)"
+        "--window",
+        default="2s",
+        metavar="TIME",
+        help="length of a device's window (default: 2s, so that it moves)",
     )
     parser.add_argument("--state-dir", type=Path, metavar="DIR", help="keep spool and store here")
     parser.add_argument(

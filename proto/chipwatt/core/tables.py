@@ -109,11 +109,16 @@ def _check_range(where: str, spec: ColumnSpec, column: Array) -> None:
 def check_tables(tables: Tables) -> None:
     """Check what only several sections together show.
 
-    Raises InvalidPayload where a row points to a device that is not there, where
-    a window's energy exceeds its cumulative energy, or where a gap's bounds
-    are upside down.
+    Raises InvalidPayload where a device has both a uid and an ordinal, where a
+    row points to a device that is not there, where a window's energy exceeds
+    its cumulative energy, or where a gap's bounds are upside down.
     """
-    devices = tables[SectionKind.DEVICE].rows if SectionKind.DEVICE in tables else 0
+    named = tables.get(SectionKind.DEVICE)
+    devices = 0 if named is None else named.rows
+    if named is not None:
+        with_uid = (named["uid_high"] != 0) | (named["uid_low"] != 0)
+        if bool((with_uid & (named["ordinal"] != 0)).any()):
+            raise InvalidPayload("DEVICE.ordinal: not 0 beside a uid")
     for kind in (SectionKind.DEVICE_WINDOW, SectionKind.GAP, SectionKind.SENSOR):
         table = tables.get(kind)
         if table is not None and table.rows and int(table["device"].max()) >= devices:

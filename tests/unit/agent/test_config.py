@@ -14,6 +14,7 @@ from chipwatt.agent.sensing import registry
 from chipwatt.core import settings
 from chipwatt.core.errors import ConfigError
 
+THREE_FILES = "[tls]\nca = '{0}'\ncert = '{0}'\nkey = '{0}'"
 ELSEWHERE = "collector = '10.0.0.1:9733'\n"
 
 
@@ -59,9 +60,8 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
         ("[source.nvml]", "did you mean 'sources'"),
         ("sources = 3", "sources is a table"),
         ("[spool]\nquota = '1MiB'\nsegment = '1MiB'", "spool: quota is at least four times"),
-        ("[uplink]\ntls_cert = 'x'", "uplink: unknown key 'tls_cert'; did you mean 'tls_ca'"),
-        ("[uplink]\ntls_certificate = 'x'", "tls_certificate and tls_key go together"),
-        ("[uplink]\ntls_certificate = 'x'\ntls_key = 'y'", "without tls_ca"),
+        ("[tls]\ncrt = 'x'", "tls: unknown key 'crt'; did you mean 'cert'"),
+        ("[tls]\nca = 'x'", "tls: ca, cert and key go together"),
         ("[sensing]\nwindow = '1ms'", "window must be between"),
         ("[log]\nlevel = 'loud'", "is none of debug, info"),
         (ELSEWHERE, "plain text leaves this host only on purpose"),
@@ -92,7 +92,8 @@ def test_sources_are_checked_when_asked_for(tmp_path: Path, text: str, message: 
 def test_plain_text_over_a_network_on_purpose(tmp_path: Path) -> None:
     text = ELSEWHERE + "[uplink]\ninsecure_plaintext_over_network = true"
     assert configs.load(written(tmp_path, text)).collector == "10.0.0.1:9733"
-    assert configs.load(written(tmp_path, ELSEWHERE + "[uplink]\ntls_ca = 'ca.pem'"))
+    encrypted = configs.load(written(tmp_path, ELSEWHERE + THREE_FILES.format("x.pem")))
+    assert encrypted.tls.ca == Path("x.pem")
 
 
 def test_zstd_without_its_package_is_one_sentence(
@@ -143,7 +144,7 @@ def test_the_command_refuses_in_one_sentence(tmp_path: Path) -> None:
     assert refused.returncode == 78
     (line,) = refused.stderr.splitlines()
     assert line.startswith(f"chipwatt agent: {path}: unknown key 'colector'")
-    path = written(tmp_path, f"[uplink]\ntls_ca = '{tmp_path}/no.pem'")
+    path = written(tmp_path, THREE_FILES.format(f"{tmp_path}/no.pem"))
     refused = agent("--check", "--config", str(path))
     assert (refused.returncode, refused.stdout) == (78, "")
     assert "no.pem: TLS file cannot be read: No such file or directory" in refused.stderr

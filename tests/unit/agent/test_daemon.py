@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from chipwatt.agent.config import AgentConfig
 from chipwatt.agent.daemon import Daemon
 from chipwatt.agent.uplink import UplinkConfig
 from chipwatt.core.clock import NS_PER_MS
-from chipwatt.core.errors import SpoolError
+from chipwatt.core.errors import ChipwattError, ConfigError, SpoolError, TraceError
 from chipwatt.core.settings import Duration
 from fakes import sensing_program
 from fakes.telemetry_server import TelemetryServer
@@ -64,7 +66,7 @@ def test_a_replay_ends_once_the_collector_has_it(tmp_path: Path) -> None:
         server = TelemetryServer()
         await server.start()
         daemon = Daemon(config(tmp_path, server.address), command("send:a send:b done", tmp_path))
-        assert await daemon.run(asyncio.Event(), until_delivered=True) == 0
+        await daemon.run(asyncio.Event(), until_delivered=True)
         assert sorted(server.stored.values()) == [b"a", b"b"]
         await server.stop()
         final = status(tmp_path)
@@ -94,7 +96,7 @@ def test_without_until_delivered_it_stays_until_told(tmp_path: Path) -> None:
         done, _ = await asyncio.wait([running], timeout=0.3)
         assert not done
         stop.set()
-        assert await running == 0
+        await running
         await server.stop()
         assert len(memories(tmp_path)) == 1
 
@@ -110,7 +112,7 @@ def test_stop_waits_for_the_last_frames_and_delivers_them(tmp_path: Path) -> Non
         running = asyncio.create_task(daemon.run(stop))
         await server.wait_for(1)
         stop.set()
-        assert await running == 0
+        await running
         assert sorted(server.stored.values()) == [b"a", b"last"]
         await server.stop()
 
@@ -126,13 +128,13 @@ def test_without_a_collector_it_ends_after_the_grace_and_goes_on_next_time(
         running = asyncio.create_task(daemon.run(stop))
         await poll(lambda: daemon._spool.counts.unacked == 1)
         stop.set()
-        assert await running == 0
+        await running
         assert status(tmp_path)["spool"]["unacked"] == 2
         assert "no collector answers" in status(tmp_path)["uplink"]["last_error"]
         server = TelemetryServer()
         await server.start()
         again = Daemon(config(tmp_path, server.address), command("done", tmp_path))
-        assert await again.run(asyncio.Event(), until_delivered=True) == 0
+        await again.run(asyncio.Event(), until_delivered=True)
         assert sorted(server.stored.values()) == [b"a", b"last"]
         assert memories(tmp_path) == [[], [{"after": "last"}]]
         await server.stop()
@@ -149,7 +151,7 @@ def test_a_dead_sensing_process_is_started_again_with_its_memory(
         await server.start()
         script = command(f"send:a {death}|send:b done", tmp_path)
         daemon = Daemon(config(tmp_path, server.address), script)
-        assert await daemon.run(asyncio.Event(), until_delivered=True) == 0
+        await daemon.run(asyncio.Event(), until_delivered=True)
         # What came in one piece with the nonsense is lost with it, memory included.
         heard_a = b"a" in server.stored.values() or death != "nonsense"
         assert sorted(server.stored.values()) == ([b"a", b"b"] if heard_a else [b"b"])
@@ -160,16 +162,31 @@ def test_a_dead_sensing_process_is_started_again_with_its_memory(
     run(test())
 
 
-@pytest.mark.parametrize("code", [65, 78])
-def test_a_fault_that_only_a_person_can_mend_ends_the_agent(tmp_path: Path, code: int) -> None:
+@pytest.mark.parametrize(("code", "error"), [(65, TraceError), (78, ConfigError)])
+def test_a_fault_that_only_a_person_can_mend_ends_the_agent_with_its_sentence(
+    tmp_path: Path, code: int, error: type[ChipwattError], capsys: pytest.CaptureFixture[str]
+) -> None:
     async def test() -> None:
         server = TelemetryServer()
         await server.start()
-        daemon = Daemon(config(tmp_path, server.address), command(f"send:a exit:{code}", tmp_path))
-        assert await daemon.run(asyncio.Event(), until_delivered=True) == code
+        script = command(f"send:a say:no_such_trace exit:{code}", tmp_path)
+        daemon = Daemon(config(tmp_path, server.address), script)
+        with pytest.raises(error, match=r"^no_such_trace$"):
+            await daemon.run(asyncio.Event(), until_delivered=True)
         assert list(server.stored.values()) == [b"a"]
         assert len(memories(tmp_path)) == 1
+        assert status(tmp_path)["ended"] is True
         await server.stop()
+
+    run(test())
+    assert "chipwatt sensing: no_such_trace\n" in capsys.readouterr().err
+
+
+def test_a_setting_that_json_does_not_know_is_a_sentence(tmp_path: Path) -> None:
+    async def test() -> None:
+        odd = replace(config(tmp_path, "127.0.0.1:1"), sources={"x": {"day": date(2026, 1, 1)}})
+        with pytest.raises(ConfigError, match="cannot be handed to the sensing process"):
+            Daemon(odd, command("wait", tmp_path))
 
     run(test())
 
@@ -187,7 +204,7 @@ def test_a_sensing_process_that_does_not_stop_is_killed(
         pid = daemon._child.pid
         assert pid is not None
         stop.set()
-        assert await running == 0
+        await running
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
@@ -206,7 +223,7 @@ def test_killing_the_sensing_process_is_not_the_end(tmp_path: Path) -> None:
         os.kill(daemon._child.pid, signal.SIGKILL)
         await server.wait_for(2)
         stop.set()
-        assert await running == 0
+        await running
         assert sorted(server.stored.values()) == [b"a", b"a", b"last"]
         await server.stop()
 
@@ -222,6 +239,6 @@ def test_two_agents_on_one_state_dir(tmp_path: Path) -> None:
             Daemon(config(tmp_path, "127.0.0.1:1"), command("wait", tmp_path))
         await poll((tmp_path / "lives").exists)
         stop.set()
-        assert await running == 0
+        await running
 
     run(test())

@@ -11,9 +11,11 @@ import pytest
 from chipwatt.agent.inventory import Inventory, open_inventory
 from chipwatt.agent.sensing.contract import Sensor, SourceUnavailable
 from chipwatt.agent.sensing.registry import Registered
+from chipwatt.agent.sources.hwmon import HwmonConfig, HwmonSource
 from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface
 from chipwatt.core.records import AbsentInterface
 from fakes.file_sensors import FileConfig, FileSource, LibraryFileSource, ModelSource
+from fakes.hwmon import add_grace
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +84,21 @@ def why(inventory: Inventory) -> dict[str, AbsentReason]:
 
 def test_a_domain_seen_twice_is_read_through_the_preferred_interface(tmp_path: Path) -> None:
     two = chips(tmp_path / "two", 0, 1)
-    inventory = find({"rapl_powercap": (RaplPowercap, two), "rapl_perf": (RaplPerf, two)})
-    assert used(inventory) == {"rapl_perf": [0, 1]}
-    assert why(inventory) == {"rapl_powercap": AbsentReason.NOT_NEEDED}
-    assert "rapl_perf" in inventory.absent[0].detail
+    inventory = find({"rapl_perf": (RaplPerf, two), "rapl_powercap": (RaplPowercap, two)})
+    assert used(inventory) == {"rapl_powercap": [0, 1]}
+    assert why(inventory) == {"rapl_perf": AbsentReason.NOT_NEEDED}
+    assert "rapl_powercap" in inventory.absent[0].detail
     assert len(inventory.sensors()) == 2
 
 
 def test_what_the_preferred_interface_lacks_is_read_through_the_next(tmp_path: Path) -> None:
     inventory = find(
         {
-            "rapl_perf": (RaplPerf, chips(tmp_path / "perf", 0)),
-            "rapl_powercap": (RaplPowercap, chips(tmp_path / "cap", 0, 1)),
+            "rapl_powercap": (RaplPowercap, chips(tmp_path / "perf", 0)),
+            "rapl_perf": (RaplPerf, chips(tmp_path / "cap", 0, 1)),
         }
     )
-    assert used(inventory) == {"rapl_perf": [0], "rapl_powercap": [1]}
+    assert used(inventory) == {"rapl_powercap": [0], "rapl_perf": [1]}
     ordinals = [sensor.device.ordinal for sensor in inventory.sensors()]
     assert ordinals == [0, 1]
 
@@ -186,3 +188,20 @@ def test_sensors_keep_their_order(tmp_path: Path, kind: DeviceKind) -> None:
     assert [sensor.device.ordinal for sensor in inventory.sensors()] == [1, 2, 3]
     assert {sensor.domain for sensor in inventory.sensors()} == {Domain.PACKAGE}
     inventory.close()
+
+
+def test_a_module_is_not_added_to_what_it_contains(tmp_path: Path) -> None:
+    add_grace(tmp_path / "sys", 0, {"Module": 900}, 0)
+    hwmon = Registered("hwmon", HwmonConfig, HwmonSource)
+    configs = {"hwmon": HwmonConfig(sysfs=tmp_path / "sys")}
+    alone = open_inventory({"hwmon": hwmon}, configs)
+    assert [sensor.root for sensor in alone.sensors()] == [True]
+    alone.close()
+    chip = Registered("in_house", FileConfig, FileSource)
+    configs_of_both = {**configs, "in_house": FileConfig(chips(tmp_path / "chips", 0))}
+    both = open_inventory({"hwmon": hwmon, "in_house": chip}, configs_of_both)
+    assert [(sensor.domain, sensor.root) for sensor in both.sensors()] == [
+        (Domain.PACKAGE, True),
+        (Domain.MODULE, False),
+    ]
+    both.close()

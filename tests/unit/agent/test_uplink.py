@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from chipwatt.agent import stream
+from chipwatt.agent.channel import TlsConfig
 from chipwatt.agent.spool.contract import SpoolCounts
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.agent.spool.threaded import ThreadedSpool
@@ -60,7 +61,7 @@ async def rig(
     server.behaviour = behaviour or Behaviour()
     await server.start()
     spool = ThreadedSpool(Spool(directory, BOOT))
-    uplink = Uplink(server.address, config, HOST, spool, lambda: 12345)
+    uplink = Uplink(server.address, config, TlsConfig(), HOST, spool, lambda: 12345)
     running = asyncio.create_task(uplink.run())
     try:
         yield Rig(server, spool, uplink)
@@ -265,11 +266,9 @@ def test_mutual_tls_with_certificates_renewed_on_disk(tmp_path: Path) -> None:
         issue(trustme.CA())  # of a CA that the collector does not know
         server = TelemetryServer()
         await server.start(credentials)
-        config = replace(
-            FAST, tls_ca=files["ca"], tls_certificate=files["cert"], tls_key=files["key"]
-        )
+        tls = TlsConfig(files["ca"], files["cert"], files["key"])
         spool = ThreadedSpool(Spool(tmp_path / "spool", BOOT))
-        uplink = Uplink(server.address, config, HOST, spool)
+        uplink = Uplink(server.address, FAST, tls, HOST, spool)
         running = asyncio.create_task(uplink.run())
         await spool.append([(b"secret", b"")])
         await poll(lambda: bool(uplink.state.last_error))
@@ -287,11 +286,11 @@ def test_mutual_tls_with_certificates_renewed_on_disk(tmp_path: Path) -> None:
 
 def test_an_unreadable_certificate_is_a_sentence_and_is_tried_again(tmp_path: Path) -> None:
     async def test() -> None:
-        config = replace(
-            FAST, tls_ca=tmp_path / "missing.pem", retry_refused=Duration(20 * NS_PER_MS)
-        )
+        config = replace(FAST, retry_refused=Duration(20 * NS_PER_MS))
+        missing = tmp_path / "missing.pem"
+        tls = TlsConfig(missing, missing, missing)
         spool = ThreadedSpool(Spool(tmp_path / "spool", BOOT))
-        uplink = Uplink("127.0.0.1:1", config, HOST, spool)
+        uplink = Uplink("127.0.0.1:1", config, tls, HOST, spool)
         running = asyncio.create_task(uplink.run())
         await poll(lambda: "missing.pem: TLS file cannot be" in uplink.state.last_error)
         assert not running.done()

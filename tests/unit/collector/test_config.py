@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chipwatt.collector.config import (
     CollectorConfig,
     TlsConfig,
+    default_state_dir,
     is_loopback,
     split_address,
 )
@@ -33,6 +34,17 @@ def test_defaults_keep_to_this_machine() -> None:
     assert config.otlp.endpoint == ""
 
 
+def test_a_user_without_rights_gets_a_state_directory_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert default_state_dir(tmp_path / "chipwatt") == tmp_path / "chipwatt"
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/me/state")
+    assert default_state_dir(Path("/proc/none/chipwatt")) == Path("/home/me/state/chipwatt")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    own = Path.home() / ".local/state/chipwatt"
+    assert default_state_dir(Path("/proc/none/chipwatt")) == own
+
+
 def test_the_store_follows_the_state_directory_unless_it_is_put_elsewhere() -> None:
     config = CollectorConfig(state_dir=Path("/s"))
     assert config.store_config().path == Path("/s/store")
@@ -42,7 +54,7 @@ def test_the_store_follows_the_state_directory_unless_it_is_put_elsewhere() -> N
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:9733", "[::]:9733", "10.0.0.7:1", "collector.lan:1"])
 def test_the_network_needs_tls_or_so_many_words(listen: str) -> None:
-    with pytest.raises(ConfigError, match=f"c.toml: listen: .*without TLS") as refused:
+    with pytest.raises(ConfigError, match=r"c\.toml: listen: .*without TLS") as refused:
         loaded(f'listen = "{listen}"')
     assert "insecure_plaintext_over_network = true" in str(refused.value)
     assert loaded(f'listen = "{listen}"\ninsecure_plaintext_over_network = true').listen == listen
@@ -58,7 +70,7 @@ def test_loopback_does_not(listen: str) -> None:
 @pytest.mark.parametrize("listen", ["", "9733", ":9733", "127.0.0.1", "127.0.0.1:x", "::1:9733",
                                     "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:٣"])  # fmt: skip
 def test_what_is_no_address(listen: str) -> None:
-    with pytest.raises(ConfigError, match="c.toml: listen: "):
+    with pytest.raises(ConfigError, match=r"c\.toml: listen: "):
         loaded(f'listen = "{listen}"')
 
 

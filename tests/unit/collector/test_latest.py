@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chipwatt.collector.latest import Latest, device_ids
-from chipwatt.collector.rings import RING_S
-from chipwatt.collector.store.config import StoreConfig
 from chipwatt.collector.store.contract import HostRow
-from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.codec import tables_from_records
 from chipwatt.core.model import Domain
@@ -93,31 +88,3 @@ def test_however_batches_come_the_newest_wins(
     for host in (H1, H2):
         got = {(host, w.device): w.start_unix_ns // NS_PER_S for w in latest.windows(host)}
         assert got == {key: second for key, second in newest.items() if key[0] == host}
-
-
-def test_a_restart_knows_what_was_known_before(tmp_path: Path) -> None:
-    store = SqliteStore(StoreConfig(path=tmp_path / "store"))
-    before, now_s = Latest(), T0_S + RING_S
-    try:
-        for number in range(RING_S // 10 + 3):
-            start = T0_S - 30 + 10 * number
-            seconds = steady(start, [(1_000 + s % 7, 2_000 + s % 11) for s in range(10)])
-            records = Records(
-                windows=(a_window(start, 5), a_window(start, 6, device=CPU)),
-                host_seconds=seconds.host_seconds,
-            )
-            batch = a_batch(H1, records, sequence=number, received_s=start + 12)
-            store.note_host(row(H1, "node-1", start + 12))
-            store.commit([batch])
-            before.on_commit([batch])
-        after = Latest()
-        after.rebuild(store)
-    finally:
-        store.close()
-    assert after.hosts() == [(H1, "node-1")]
-    assert after.windows(H1) == before.windows(H1)
-    assert after.host_second(H1) == before.host_second(H1)
-    assert after.heard_unix_ns(H1) == before.heard_unix_ns(H1)
-    old, new = (latest.states([H1], now_s * NS_PER_S) for latest in (before, after))
-    assert (old.newest_s, old.held, old.highest_mw) == (new.newest_s, new.held, new.highest_mw)
-    assert old.held.tolist() == [RING_S - 1]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import fields
 
 from chipwatt.client import messages
 from chipwatt.collector.ingest.counters import IngestCounters
@@ -33,4 +34,4 @@ def test_without_an_export_its_numbers_are_zero() -> None:
     message = status_message(TOTALS, INGEST, None)
     assert message.otlp_lag_ms == message.otlp_points_sent == 0
     everything = {field.name for field in query_pb2.GetCollectorStatusResponse.DESCRIPTOR.fields}
-    assert everything == {name for name in type(messages.status(message)).__slots__}
+    assert everything == {field.name for field in fields(messages.status(message))}

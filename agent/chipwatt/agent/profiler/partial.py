@@ -37,6 +37,12 @@ class Piece:
     holes: Sequence[tuple[int, int]]
     """Times inside that no answer covers."""
 
+    def end_uj(self) -> int:
+        """Interpolate the cumulative energy at the end between the last two edges, exactly."""
+        from_ns, to_ns = self.times_ns[-2], self.times_ns[-1]
+        from_uj, to_uj = self.cumulative_uj[-2], self.cumulative_uj[-1]
+        return from_uj + (to_uj - from_uj) * (self.end_ns - from_ns) // (to_ns - from_ns)
+
     def covered_ns(self, until_ns: int) -> int:
         """Return the covered time from the piece's start to ``until_ns``."""
         covered_ns = until_ns - self.start_ns

@@ -161,6 +161,7 @@ class Reducer:
             track.end()
             self._write_out(track)
         self._emit()
+        self._memory = self._finished_memory
         return self.take()
 
     def memory(self) -> list[Memory]:
@@ -173,13 +174,16 @@ class Reducer:
 
     def _chore(self, mono_ns: int | None) -> bool:
         """Do the next chore; without a time nothing is waited for. False: all wait."""
-        tracks = self._tracks
-        for _ in tracks:
-            self._turn = (self._turn + 1) % len(tracks)
-            track, index = tracks[self._turn], self._done[self._turn] - self._first
+        for track in self._tracks:
             if track.closed:
                 self._windows.append(track.closed.popleft().build())
                 return True
+        if min(self._done, default=self._first + 1) > self._first:
+            self._close_second(self._blocks.popleft())
+            return True
+        for _ in self._tracks:
+            self._turn = (self._turn + 1) % len(self._tracks)
+            track, index = self._tracks[self._turn], self._done[self._turn] - self._first
             if index >= len(self._blocks):
                 continue
             block = self._blocks[index]
@@ -187,10 +191,7 @@ class Reducer:
                 track.advance(block.span, block.counts[self._turn], block.bin)
                 self._done[self._turn] += 1
                 return True
-        if min(self._done, default=self._first + 1) == self._first:
-            return False
-        self._close_second(self._blocks.popleft())
-        return True
+        return False
 
     def _close_second(self, block: _Block) -> None:
         self._first += 1

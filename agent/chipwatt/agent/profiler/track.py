@@ -20,7 +20,7 @@ from chipwatt.agent.ledger import Break, Ledger
 from chipwatt.agent.profiler.block import Shape
 from chipwatt.agent.profiler.grid import Span
 from chipwatt.agent.profiler.host_second import Bin, kind_of
-from chipwatt.agent.profiler.partial import Partial, Piece
+from chipwatt.agent.profiler.partial import Piece
 from chipwatt.agent.profiler.window import Counts, Window, counts_between
 from chipwatt.agent.sensing.contract import Quantity, Sensor
 from chipwatt.agent.timing import Timing
@@ -100,8 +100,11 @@ class Track:
         self._counted = replace(self._counted, throttle=throttle)
 
     def end(self) -> None:
-        """Close what is open where it stands."""
+        """Close what is open where it stands, and remember even a single edge."""
+        self._start()
         self._close(self.counts())
+        if self._position_ns >= 0:
+            self._commit()
 
     def ready(self, end_ns: int, mono_ns: int) -> bool:
         """Whether the block that ends at ``end_ns`` can be closed: all of it seen, or no hope."""
@@ -118,10 +121,7 @@ class Track:
         ledger = self.ledger
         covered_ns = 0
         if ledger.times_ns:
-            if self._position_ns < 0:
-                self._position_ns = ledger.times_ns[0]
-                self._cumulative_uj = ledger.cumulative_uj[0]
-                self._epoch = ledger.first_epoch
+            self._start()
             while True:
                 ahead = ledger.breaks[0] if ledger.breaks else None
                 limit_ns = ahead.last_ns if ahead else ledger.times_ns[-1]
@@ -137,6 +137,13 @@ class Track:
             self._mark(span)
             if span.ends_window and self._position_ns <= span.end_ns:
                 self._close(counts)
+
+    def _start(self) -> None:
+        """Stand on the first edge, once there is one."""
+        ledger = self.ledger
+        if self._position_ns < 0 and ledger.times_ns:
+            self._position_ns, self._cumulative_uj = ledger.times_ns[0], ledger.cumulative_uj[0]
+            self._epoch = ledger.first_epoch
 
     @property
     def _rate_flag(self) -> int:
@@ -161,8 +168,8 @@ class Track:
         )
         partial = self._shape.reduce(span.start_ns, span.end_ns, piece, self.timing)
         if isinstance(ledger, GaugeLedger):
-            _gauge_range(ledger, first, last, piece, partial)
-        cumulative_uj = _at(piece, end_ns)
+            partial.low_mw, partial.high_mw = ledger.range_mw(first, last, start_ns, end_ns)
+        cumulative_uj = piece.end_uj()
         energy_uj = cumulative_uj - self._cumulative_uj
         self._open(span).add(energy_uj, partial, self.timing)
         if self.sensor.root:
@@ -265,25 +272,3 @@ def _ledger(sensor: Sensor, unix_offset_ns: int) -> Ledger:
         modulus_uj=sensor.modulus_uj,
         resolution_uj=sensor.resolution_uj,
     )
-
-
-def _at(piece: Piece, end_ns: int) -> int:
-    """Interpolate cumulative energy between the last two edges, exactly."""
-    from_ns, to_ns = piece.times_ns[-2], piece.times_ns[-1]
-    from_uj, to_uj = piece.cumulative_uj[-2], piece.cumulative_uj[-1]
-    return from_uj + (to_uj - from_uj) * (end_ns - from_ns) // (to_ns - from_ns)
-
-
-def _gauge_range(
-    ledger: GaugeLedger, first: int, last: int, piece: Piece, partial: Partial
-) -> None:
-    """Take a gauge's range from its samples; a segment cut by the piece counts with its mean."""
-    values, times_ns = ledger.values_mw, ledger.times_ns
-    cut_start = times_ns[first] < piece.start_ns
-    cut_end = times_ns[last] > piece.end_ns
-    inside = list(values[first + cut_start : last + 1 - cut_end])
-    if cut_start:
-        inside.append((values[first] + values[first + 1]) // 2)
-    if cut_end:
-        inside.append((values[last - 1] + values[last]) // 2)
-    partial.low_mw, partial.high_mw = min(inside), max(inside)

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
+from typing import Protocol
 
 from chipwatt.collector.ingest.counters import IngestCounters
 from chipwatt.collector.ingest.dedupe import Dedupe, Verdict
@@ -43,13 +44,14 @@ class Outcome(Enum):
     """The store cannot take this one batch, whatever is tried."""
 
 
-class QuarantiningStore(Store):
+class QuarantiningStore(Store, Protocol):
     """A store that also puts aside what contradicts it."""
 
     def quarantine(
         self, key: BatchKey, digest: bytes, received_unix_ns: int, payload: bytes
     ) -> None:
         """Put a batch aside that contradicts a stored one. Raises StoreError."""
+        ...
 
 
 _Waiting = tuple[IncomingBatch, "asyncio.Future[Outcome]"]

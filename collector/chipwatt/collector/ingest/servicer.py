@@ -79,6 +79,8 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
         self, request_iterator: AsyncIterable[pb.StreamRequest], context: Context
     ) -> AsyncIterator[pb.StreamResponse]:
         """Hello, then batches up; a welcome, then acks and refusals down."""
+        if self._draining:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, _SHUTTING_DOWN)
         try:
             requests = aiter(request_iterator)
             session = await self._open(requests, context)
@@ -93,13 +95,12 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
                 await self._close(session)
         except StreamRefused as refused:
             await context.abort(refused.code, str(refused))
-        if session.ended:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, session.ended)
+        reason = _SHUTTING_DOWN if self._draining else session.ended
+        if reason:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, reason)
 
     async def _open(self, requests: AsyncIterator[pb.StreamRequest], context: Context) -> Session:
         """Read the hello and take the stream in. Raises StreamRefused."""
-        if self._draining:
-            raise StreamRefused(grpc.StatusCode.UNAVAILABLE, _SHUTTING_DOWN)
         hello = await _hello(requests)
         received_unix_ns = self._clock.unix_ns()
         if hello.schema_version != SCHEMA_VERSION:

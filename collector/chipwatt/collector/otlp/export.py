@@ -30,8 +30,9 @@ CURSOR = "otlp"
 CURSOR_READ = "otlp.read"
 """Up to this position, what starts before ``CURSOR_CLOSED`` (ns since 1970) has been, too."""
 CURSOR_CLOSED = "otlp.closed"
-MAX_WAITING = 200_000
-"""Rows that may wait for their interval to end; some 20 MB."""
+MAX_WAITING = 1_000_000
+"""Rows that may wait for their interval to end: two intervals of 10,000 hosts and to
+spare, some 100 MB. Beyond, intervals are cut short."""
 CONFIDENTIAL_NS = 60 * NS_PER_S
 """Finest interval of the design's ``confidential`` egress."""
 _BLOCKS_A_READ = 100
@@ -137,8 +138,7 @@ class Exporter:
                 position = blocks[-1].position
             self._store.advance(CURSOR, position)
             self._store.advance(CURSOR_CLOSED, _NOTHING_CLOSED)
-        if closed_unix_ns > _NOTHING_CLOSED:
-            self._settled_unix_ns = closed_unix_ns
+        self._note_settled(closed_unix_ns)
         self._intervals = Intervals(
             self._config.interval,
             done=position,
@@ -173,13 +173,17 @@ class Exporter:
         while (request := await self._in_thread(lambda: next(requests, None))) is not None:
             await self._sender.send(request)
         await self._patiently(self._save)
-        self._settled_unix_ns = max(self._settled_unix_ns, self._intervals.closed_unix_ns)
+        self._note_settled(self._intervals.closed_unix_ns)
 
     def _requests(self, rows: Array) -> Iterator[Request]:
         store = self._store
         names = {host.host: host.name for host in store.hosts()}
         self._encoder.learn(store.host_dictionary(), names, store.device_dictionary())
         return self._encoder.requests(rows, self._intervals.closed_unix_ns)
+
+    def _note_settled(self, closed_unix_ns: int) -> None:
+        if closed_unix_ns > _NOTHING_CLOSED:
+            self._settled_unix_ns = closed_unix_ns
 
     def _save(self) -> None:
         # In this order what the three say together is true after each step.

@@ -22,6 +22,7 @@ _SAME: Final = (
     *("domain", "epoch", "start_unix_ns", "duration_ns"),
     *("energy_uj", "cumulative_uj", "method", "interface"),
 )
+_FEW = 4096
 # Within an epoch a counter never falls: the least value before is that of the first window.
 _COMBINE: Final = (
     (np.add, ("energy_uj", "duration_ns", "covered_ns")),
@@ -81,6 +82,7 @@ class Intervals:
         self._interval_ns = interval_ns
         self._resume = (read, closed_unix_ns)
         self._waiting: Array = np.empty(0, dtype=ROW)
+        self._fresh: list[Array] = []
         self.read = done
         """Position of the last block that was added."""
         self.closed_unix_ns = closed_unix_ns
@@ -89,7 +91,7 @@ class Intervals:
         """Newest start of a window seen."""
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + sum(len(rows) for rows in self._fresh)
 
     @property
     def is_resuming(self) -> bool:
@@ -99,12 +101,13 @@ class Intervals:
     @property
     def done(self) -> int:
         """Everything up to this position has been closed."""
-        first = int(self._waiting["position"].min()) - 1 if len(self._waiting) else self.read
-        return min(first, self.read)
+        self._merge()
+        if not len(self._waiting):
+            return self.read
+        return int(self._waiting["position"].min()) - 1
 
     def add(self, blocks: list[Block]) -> None:
         """Add blocks that follow those before."""
-        parts = [self._waiting]
         for block in blocks:
             rows = rows_of(block, self._interval_ns)
             read, closed_unix_ns = self._resume
@@ -112,10 +115,10 @@ class Intervals:
                 rows = rows[rows["start_unix_ns"] >= closed_unix_ns]
             if len(rows):
                 self.newest_unix_ns = max(self.newest_unix_ns, int(rows["start_unix_ns"].max()))
-                parts.append(rows)
+                self._fresh.append(rows)
             self.read = block.position
-        if len(parts) > 1:
-            self._waiting = add_up(np.concatenate(parts))
+        if len(self) > 2 * len(self._waiting) + _FEW:
+            self._merge()
 
     def close(self, before_unix_ns: int, *, ahead_unix_ns: int) -> Array:
         """Take the intervals that end by ``before_unix_ns``, a whole number of intervals.
@@ -123,6 +126,7 @@ class Intervals:
         Those that start at or after ``ahead_unix_ns`` come too: a clock that runs far
         ahead must not hold its data, and with it the cursor, for hours.
         """
+        self._merge()
         self.closed_unix_ns = max(self.closed_unix_ns, before_unix_ns)
         ends = (self._waiting["slot"] + 1) * self._interval_ns
         is_ripe = (ends <= before_unix_ns) | (self._waiting["start_unix_ns"] >= ahead_unix_ns)
@@ -131,5 +135,12 @@ class Intervals:
 
     def close_all(self) -> Array:
         """Take everything, the interval under way included."""
+        self._merge()
         rows, self._waiting = self._waiting, self._waiting[:0]
         return rows
+
+    def _merge(self) -> None:
+        """Add up what came since the last time: at most as often as rows have doubled."""
+        if self._fresh:
+            self._waiting = add_up(np.concatenate([self._waiting, *self._fresh]))
+            self._fresh.clear()

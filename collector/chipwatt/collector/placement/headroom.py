@@ -27,7 +27,7 @@ import numpy as np
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.collector.rings import RING_S, HostStates
-from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 from chipwatt.core.tables import Array
 
 STALE_AFTER_S = 30
@@ -99,6 +99,7 @@ def compute_headroom(
         topology, latest, states, fresh, assumed, now_unix_ns // NS_PER_S
     )
     room = _rooms(topology, predicted)
+    trust = _trust(topology, states, fresh, now_unix_ns)
     answers = []
     for position, node in enumerate(topology.nodes):
         least_mw, binding = room[position]
@@ -112,7 +113,7 @@ def compute_headroom(
                 budget_mw=node.budget_mw,
                 headroom_mw=least_mw,
                 binding_node_id=binding,
-                trust=_trust(topology.beneath[position], states, fresh, now_unix_ns),
+                trust=trust[position],
             )
         )
     return answers
@@ -175,29 +176,6 @@ def _rooms(topology: Topology, predicted_mw: Array) -> list[tuple[int | None, st
     return rooms
 
 
-def _trust(beneath: Array, states: HostStates, fresh: Array, now_unix_ns: int) -> Trust:
-    alive, newest_s = fresh[beneath], states.newest_s[beneath]
-    heard = newest_s > 0
-    quality = []
-    if bool((heard & ~alive).any()):
-        quality.append(Quality.STALE)
-    if not bool(alive.all()):
-        quality.append(Quality.PARTIAL)
-    if bool((alive & (states.held[beneath] < _WARM_S)).any()):
-        quality.append(Quality.COLD_START)
-    if bool((alive & states.estimated[beneath]).any()):
-        quality.append(Quality.ESTIMATED_CHILD)
-    oldest_s = int(newest_s[heard].min()) if heard.any() else 0
-    age_ns = max(0, now_unix_ns - (oldest_s + 1) * NS_PER_S) if oldest_s else 0
-    return Trust(
-        as_of_unix_ns=now_unix_ns,
-        staleness_ms=age_ns // 1_000_000,
-        reporting_ppm=int(alive.sum()) * 1_000_000 // len(alive) if len(alive) else 1_000_000,
-        predictor=Predictor.RECENT_MAX if bool(alive.any()) else Predictor.NAMEPLATE,
-        quality=tuple(quality),
-    )
-
-
 def trust_beneath(
     topology: Topology,
     root: str,
@@ -208,5 +186,50 @@ def trust_beneath(
     """Return how current the telemetry beneath ``root`` is; an empty root means everything."""
     states = latest.states(hosts, now_unix_ns)
     fresh = states.newest_s >= now_unix_ns // NS_PER_S - STALE_AFTER_S
-    rows = topology.beneath[topology.index[root]] if root else np.arange(len(hosts))
-    return _trust(rows, states, fresh, now_unix_ns)
+    if root:
+        return _trust(topology, states, fresh, now_unix_ns)[topology.index[root]]
+    return _weigh(np.zeros(len(hosts), int), np.arange(len(hosts)), 1, states, fresh, now_unix_ns)[
+        0
+    ]
+
+
+def _trust(topology: Topology, states: HostStates, fresh: Array, now_unix_ns: int) -> list[Trust]:
+    nodes = len(topology.nodes)
+    return _weigh(topology.above, topology.beneath, nodes, states, fresh, now_unix_ns)
+
+
+def _weigh(
+    above: Array, beneath: Array, nodes: int, states: HostStates, fresh: Array, now_unix_ns: int
+) -> list[Trust]:
+    """Return the trust of each node, from pairs (node, host beneath it)."""
+
+    def count(which: Array) -> list[int]:
+        counted: list[int] = np.bincount(above[which[beneath]], minlength=nodes).tolist()
+        return counted
+
+    heard = states.newest_s > 0
+    oldest_s = np.full(nodes, now_unix_ns // NS_PER_S)
+    pairs = heard[beneath]
+    np.minimum.at(oldest_s, above[pairs], states.newest_s[beneath[pairs]])
+    age_ms = np.maximum(0, now_unix_ns - (oldest_s + 1) * NS_PER_S) // NS_PER_MS
+    columns = (
+        count(np.ones_like(fresh)),
+        count(fresh),
+        count(heard & ~fresh),
+        count(fresh & (states.held < _WARM_S)),
+        count(fresh & states.estimated),
+        age_ms.tolist(),
+    )
+    answers = []
+    for total, alive, stale, cold, estimated, age in zip(*columns, strict=True):
+        marks = (stale, total - alive, cold, estimated)
+        answers.append(
+            Trust(
+                as_of_unix_ns=now_unix_ns,
+                staleness_ms=age,
+                reporting_ppm=alive * 1_000_000 // total if total else 1_000_000,
+                predictor=Predictor.RECENT_MAX if alive else Predictor.NAMEPLATE,
+                quality=tuple(q for q, mark in zip(Quality, marks, strict=True) if mark),
+            )
+        )
+    return answers

@@ -91,8 +91,8 @@ class Topology:
         )
         """Positions of host nodes."""
         self.levels = self._levels()
-        self.beneath = self._beneath()
-        """Per node: which of ``hosts`` hang on it, each once, however many ways lead there."""
+        self.above, self.beneath = self._pairs()
+        """Pairs (node, which of ``hosts``): the host hangs on the node, once however many ways."""
 
     def subtree(self, root: str) -> list[PowerNode]:
         """Return ``root`` and everything beneath it, parents first."""
@@ -125,14 +125,15 @@ class Topology:
             )
         return levels
 
-    def _beneath(self) -> list[Array]:
+    def _pairs(self) -> tuple[Array, Array]:
         found: list[set[int]] = [set() for _ in self.nodes]
         for row, position in enumerate(self.hosts.tolist()):
             found[position].add(row)
         for child in range(len(self.nodes) - 1, -1, -1):
             for parent in self.parents[child]:
                 found[parent] |= found[child]
-        return [np.array(sorted(rows), dtype=np.int64) for rows in found]
+        above = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
+        return above, np.array([row for rows in found for row in sorted(rows)], dtype=np.int64)
 
 
 def parents_first(nodes: Iterable[PowerNode]) -> tuple[PowerNode, ...]:

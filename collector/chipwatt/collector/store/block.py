@@ -1,9 +1,9 @@
 """Rows as one compressed block of fixed-width integers, and back.
 
-Format 1: ``<B format> <B kind> <Q bitmap of column ids> <I rows>``, then one
-zstd frame with a checksum. In the frame: ``owners`` (u32); the fixed columns
-that the bitmap names, by width (8, 4, 2, 1 bytes) and then by id; the ragged
-columns by id. Clocks and cumulative energies are differences from the row
+A block is one zstd frame with a checksum. In it: ``<B format 1> <B kind>
+<Q bitmap of column ids> <I rows>``; ``owners`` (u32); the fixed columns that
+the bitmap names, by width (8, 4, 2, 1 bytes) and then by id; the ragged columns
+by id. Clocks and cumulative energies are differences from the row
 before, modulo 2^64. Everything wider than a byte is laid out byte plane by
 byte plane, which is what makes zstd see that high bytes seldom change.
 """
@@ -48,7 +48,7 @@ def encode(rows: Rows) -> bytes:
         pieces.append(_planes(stacked))
     pieces += [_planes(rows.table.columns[spec.name].reshape(1, -1)) for spec in layout.ragged]
     head = _HEAD.pack(FORMAT, rows.kind, _all_columns(rows.kind), len(rows))
-    return head + _compressor().compress(b"".join(pieces))
+    return _compressor().compress(b"".join((head, *pieces)))
 
 
 def decode(data: bytes) -> Rows:
@@ -63,17 +63,16 @@ def decode(data: bytes) -> Rows:
 
 
 def _decode(data: bytes) -> Rows:
-    form, kind_number, bitmap, count = _HEAD.unpack_from(data)
+    if not 0 <= zstandard.frame_content_size(data) <= _MAX_PLAIN_BYTES:
+        raise ValueError("block says an impossible length")
+    plain = _decompressor().decompress(data, allow_extra_data=False)
+    form, kind_number, bitmap, count = _HEAD.unpack_from(plain)
     if form != FORMAT:
         raise ValueError(f"block format {form} is not known")
     kind = SectionKind(kind_number)
-    frame = data[_HEAD.size :]
-    if not 0 <= zstandard.frame_content_size(frame) <= _MAX_PLAIN_BYTES:
-        raise ValueError("block says an impossible length")
-    plain = _decompressor().decompress(frame)
     layout = _layout(kind, bitmap)
-    owners = _values(plain, 0, 4, 1, count)[0]
-    at = 4 * count
+    owners = _values(plain, _HEAD.size, 4, 1, count)[0]
+    at = _HEAD.size + 4 * count
     columns: dict[str, Array] = {}
     for width, specs in layout.fixed:
         stacked = _values(plain, at, width, len(specs), count)

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chipwatt.collector.store.block import encode
 from chipwatt.collector.store.faults import told
@@ -103,44 +104,43 @@ def take_back(path: Path, generation: int) -> None:
 
 
 class BlockFile:
-    """One file, open for reading."""
+    """One file, open for reading; its methods raise StoreError."""
 
-    def __init__(self, connection: sqlite3.Connection, visible: Container[int]) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, visible: Container[int]) -> None:
+        self._path = path
         self._connection = connection
         self._visible = visible
 
     def find(self, kind: SectionKind, shard: int) -> list[Found]:
         """Return the blocks of one kind and shard that count, by slot."""
-        return [
-            Found(*row[:4])
-            for row in self._connection.execute(
-                "SELECT id, slot, start_min, start_max, generation FROM block "
-                "INDEXED BY block_place WHERE kind = ? AND shard = ? ORDER BY slot, id",
-                (int(kind), shard),
-            )
-            if row[4] in self._visible
-        ]
+        rows = self._rows(
+            "SELECT id, slot, start_min, start_max, generation FROM block "
+            "INDEXED BY block_place WHERE kind = ? AND shard = ? ORDER BY slot, id",
+            (int(kind), shard),
+        )
+        return [Found(*row[:4]) for row in rows if row[4] in self._visible]
 
     def shards(self, kind: SectionKind) -> list[int]:
         """Return the shards that have blocks of one kind."""
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT DISTINCT shard FROM block WHERE kind = ? ORDER BY shard", (int(kind),)
         )
         return [row[0] for row in rows]
 
     def data(self, found: Found) -> bytes:
         """Return the bytes of a block."""
-        rows = self._connection.execute("SELECT data FROM block WHERE id = ?", (found.number,))
-        data: bytes = rows.fetchone()[0]
-        return data
+        ((data,),) = self._rows("SELECT data FROM block WHERE id = ?", (found.number,))
+        return bytes(data)
+
+    def _rows(self, query: str, values: tuple[int, ...]) -> list[tuple[Any, ...]]:
+        with told(self._path, "read blocks"):
+            return self._connection.execute(query, values).fetchall()
 
 
 @contextmanager
 def open_blocks(path: Path, visible: Container[int]) -> Iterator[BlockFile]:
     """Read one unchanging state of a file. Raises StoreError."""
-    with (
-        told(path, "read blocks"),
-        closing(connect(path)) as connection,
-        reading(connection),
-    ):
-        yield BlockFile(connection, visible)
+    with told(path, "read blocks"):
+        connection = connect(path)
+    with closing(connection), reading(connection):
+        yield BlockFile(path, connection, visible)

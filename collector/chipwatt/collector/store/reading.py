@@ -170,7 +170,7 @@ class Reader:
     def _decode(self, source: _Source, wanted: Wanted) -> Rows | None:
         try:
             return wanted.of(decode(source.data()))
-        except (BlockDamaged, sqlite3.DatabaseError) as error:
+        except (BlockDamaged, StoreDamaged, sqlite3.DatabaseError) as error:
             self._note(str(error))
             return None
 

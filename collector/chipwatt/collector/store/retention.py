@@ -94,7 +94,7 @@ class Retention:
     def _read(self, blocks: BlockFile, found: Found) -> Rows | None:
         try:
             return decode(blocks.data(found))
-        except BlockDamaged as error:
+        except (BlockDamaged, StoreDamaged) as error:
             self.damaged += 1
             _log.warning("block is damaged", block=found.number, reason=str(error))
             return None

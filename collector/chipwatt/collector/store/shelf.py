@@ -17,8 +17,11 @@ from pathlib import Path
 from chipwatt.collector.store.block_file import Extent, Placed, append, take_back
 from chipwatt.collector.store.catalogue import Catalogue, number, set_number
 from chipwatt.collector.store.config import Tier
-from chipwatt.collector.store.faults import told
+from chipwatt.collector.store.faults import StoreDamaged, told
 from chipwatt.core.errors import StoreError
+from chipwatt.core.log import get
+
+_log = get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,15 @@ class Draft:
             by_file.setdefault(tier.file_start(one.slot_unix_ns), []).append(one)
         for start_unix_ns, of_file in by_file.items():
             shelved = self._shelf.open_file(tier, start_unix_ns)
-            self._written.append((shelved, append(shelved.path, self._generation, of_file)))
+            try:
+                extent = append(shelved.path, self._generation, of_file)
+            except StoreDamaged as error:
+                # What the file still holds stays readable; what comes goes into another one.
+                _log.warning("file of blocks is damaged, beginning another", reason=str(error))
+                self._shelf.seal(shelved)
+                shelved = self._shelf.open_file(tier, start_unix_ns)
+                extent = append(shelved.path, self._generation, of_file)
+            self._written.append((shelved, extent))
 
     def finish(self, connection: sqlite3.Connection) -> None:
         """Make the blocks count, in the caller's transaction on the catalogue."""

@@ -16,7 +16,7 @@ from chipwatt.agent.sources.rapl_powercap import RaplPowercapConfig, RaplPowerca
 from chipwatt.core.clock import NS_PER_S, VirtualClock
 from chipwatt.core.model import AbsentReason, Domain, Flag
 from fakes.powercap import FakeZone, Player, PowercapTree
-from fakes.scenario import ramp
+from fakes.scenario import ramp, square
 
 NOBODY = 65534
 
@@ -201,3 +201,16 @@ def test_the_kernels_own_arithmetic_loses_less_than_a_step_over_wraps(
         values.append(source.poll()[0].value)
     assert zone.wraps == 6
     assert abs(unwrapped(values, sensor.modulus_uj) - zone.true_uj) <= zone.wraps < 62
+
+
+def test_a_player_in_real_time_loses_nothing(powercap: PowercapTree) -> None:
+    zone = powercap.zone("intel-rapl:0", "package-0", modulus_steps=3_000_000)
+    player = Player({zone: square(100_000, 300_000, 10_000_000)})
+    source, (sensor,), _ = opened(powercap)
+    values = [source.poll()[0].value]
+    player.start()
+    while zone.wraps < 2:
+        values.append(source.poll()[0].value)
+    player.stop()
+    values.append(source.poll()[0].value)
+    assert unwrapped(values, sensor.modulus_uj) == zone.true_uj

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import trustme
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
@@ -107,6 +108,20 @@ def test_headers_are_sent_whatever_the_compression(compression: str) -> None:
         send(config, request(500))
     assert sink.metadata[0]["x-api-key"] == "s3cret"
     assert sink.taken == [request(500).message]
+
+
+def test_tls_against_an_authority_of_our_own(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    cert = authority.issue_cert("localhost")
+    credentials = grpc.ssl_server_credentials(
+        [(cert.private_key_pem.bytes(), cert.cert_chain_pems[0].bytes())]
+    )
+    with OtlpSink("localhost:0", credentials=credentials) as sink:
+        config = OtlpConfig(endpoint=sink.endpoint, tls_ca=tmp_path / "ca.pem")
+        sent, _ = send(config, request())
+    assert sent == Sent(points=3, rejected=0, retries=0)
+    assert sink.taken == [request().message]
 
 
 def test_an_authority_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ def constant(mean_mw: int, peak_mw: int | None, first: int = 1, last: int = RING
 
 def test_numbers_are_those_of_the_wire() -> None:
     for predictor in Predictor:
-        assert placement_pb2.Predictor.Value(f"PREDICTOR_{predictor.name}") == predictor
+        assert int(placement_pb2.Predictor.Value(f"PREDICTOR_{predictor.name}")) == predictor
     for quality in Quality:
-        assert placement_pb2.Quality.Value(f"QUALITY_{quality.name}") == quality
+        assert int(placement_pb2.Quality.Value(f"QUALITY_{quality.name}")) == quality
 
 
 def test_peaks_at_different_times_do_not_add_up() -> None:

@@ -49,7 +49,7 @@ def graphs(draw: st.DrawFn) -> list[PowerNode]:
 
 def test_kinds_are_those_of_the_wire() -> None:
     for kind in NodeKind:
-        assert placement_pb2.NodeKind.Value(f"NODE_KIND_{kind.name}") == kind
+        assert int(placement_pb2.NodeKind.Value(f"NODE_KIND_{kind.name}")) == kind
 
 
 @given(graphs())
@@ -102,7 +102,8 @@ def test_beneath_counts_each_host_once(nodes: list[PowerNode]) -> None:
     topology = Topology(nodes)
     for position, node_ in enumerate(topology.nodes):
         below = {n.id for n in topology.subtree(node_.id)}
-        hosts = [topology.nodes[i].id for i in topology.hosts[topology.beneath[position]].tolist()]
+        rows = topology.beneath[topology.above == position]
+        hosts = [topology.nodes[i].id for i in topology.hosts[rows].tolist()]
         assert sorted(hosts) == sorted(
             n.id for n in topology.nodes if n.id in below and n.kind is NodeKind.HOST
         )

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from chipwatt.client import messages
 from chipwatt.collector.query import answers
 from chipwatt.collector.store.contract import HostRow
+from chipwatt.core.codec import gap_from_row, sensor_from_row, window_from_row
 from chipwatt.core.columns import COLUMNS, SectionKind
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind, Flag
 from chipwatt.core.records import DeviceWindow, Gap, HostSecond, PowerHistogram, SensorStatus
 from chipwatt.core.tables import row_values, table_from_rows
-from chipwatt.core.codec import gap_from_row, sensor_from_row, window_from_row
+from chipwatt.v1 import query_pb2
 from fakes.telemetry_records import a_host
 
 ALL_FLAGS = sum(Flag)
@@ -75,7 +76,7 @@ def test_sensors(row: dict[str, Any], device: DeviceId) -> None:
 
 
 @given(st.integers(-(1 << 62), 1 << 62), st.booleans(), st.text(max_size=20))
-def test_hosts(offset_ns: int, connected: bool, name: str) -> None:  # noqa: FBT001
+def test_hosts(offset_ns: int, connected: bool, name: str) -> None:
     row = HostRow(a_host(1), "", 5, 6, 1_002_003, offset_ns)
     info = messages.host(
         answers.host_message(row, name, 4, last_seen_unix_ns=9, connected=connected)
@@ -91,12 +92,12 @@ def test_hosts(offset_ns: int, connected: bool, name: str) -> None:  # noqa: FBT
 
 def test_every_field_of_a_record_is_in_its_message() -> None:
     """A new field of a record must come with a field of the message."""
-    named = {
-        DeviceWindow: answers.query_pb2.DeviceWindow,
-        HostSecond: answers.query_pb2.HostSecond,
-        Gap: answers.query_pb2.Gap,
-        SensorStatus: answers.query_pb2.Sensor,
-        PowerHistogram: answers.query_pb2.PowerHistogram,
+    named: dict[Any, Any] = {
+        DeviceWindow: query_pb2.DeviceWindow,
+        HostSecond: query_pb2.HostSecond,
+        Gap: query_pb2.Gap,
+        SensorStatus: query_pb2.Sensor,
+        PowerHistogram: query_pb2.PowerHistogram,
     }
     nested = {"device", "profile", "throttle", "provenance"}
     for record, message in named.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
@@ -23,7 +25,7 @@ def test_ranges_are_a_set(pairs: list[tuple[int, int]]) -> None:
         assert ranges.covered == len(model)
     assert [n for n in range(-2, 80) if n in ranges] == sorted(model)
     spread = ranges.pairs()
-    assert all(a[1] + 1 < b[0] for a, b in zip(spread, spread[1:], strict=False))
+    assert all(a[1] + 1 < b[0] for a, b in pairwise(spread))
     assert len(ranges) == len(spread)
     if model:
         assert ranges.missing == max(model) - min(model) + 1 - len(model)

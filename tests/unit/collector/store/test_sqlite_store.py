@@ -10,7 +10,6 @@ from chipwatt.collector.store.config import DAY_NS, HOUR_NS, MINUTE_NS
 from chipwatt.collector.store.contract import HostRow
 from chipwatt.collector.store.faults import StoreFull
 from chipwatt.collector.store.sqlite_store import SqliteStore
-from chipwatt.core.codec import tables_from_records
 from chipwatt.core.errors import StoreError
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import AbsentReason, Domain, Interface, Method
@@ -57,7 +56,7 @@ def test_what_went_in_comes_out_before_and_after_compaction(tmp_path: Path) -> N
 def test_ranges_limits_devices_and_domains(tmp_path: Path) -> None:
     store = SqliteStore(config(tmp_path / "store"))
     host = FakeHost(5)
-    windows = []
+    windows: list[DeviceWindow] = []
     for _ in range(30):
         records = host.records()
         windows += records.windows
@@ -272,8 +271,3 @@ def test_places_that_are_no_store_are_refused_in_a_sentence(tmp_path: Path) -> N
     (tmp_path / "torn" / "catalogue.sqlite").write_bytes(b"not a database at all, sorry " * 100)
     with pytest.raises(StoreError, match="damaged"):
         SqliteStore(config(tmp_path / "torn"))
-
-
-def test_records_survive_as_tables(tmp_path: Path) -> None:
-    records = FakeHost(1).records(gap=True)
-    assert tables_from_records(records)

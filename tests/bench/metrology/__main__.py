@@ -1,0 +1,182 @@
+"""Run the cases, print the table, exit 1 where a bound is broken."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TESTS)]
+
+from bench.metrology.faults import FAULTS, NONE, Fault  # noqa: E402
+from bench.metrology.judge import Judgement, judge  # noqa: E402
+from bench.metrology.loads import loads  # noqa: E402
+from bench.metrology.rigs import MS, RIGS, Rig  # noqa: E402
+from bench.metrology.sensing import sense  # noqa: E402
+
+NS_PER_S = 1_000_000_000
+UNTIL_NS = 13 * NS_PER_S
+PEAK_BOUND = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row."""
+
+    rig: str
+    load: str
+    fault: str
+    rate_hz: int
+
+
+def cases(names: Sequence[str]) -> list[Case]:
+    """Return every rig with every load, and every fault under the training load."""
+    rows = []
+    for rig_name, rig in RIGS.items():
+        if names and not any(name in rig_name for name in names):
+            continue
+        rate_hz = 1000 if rig.refresh_ns <= MS else 100
+        rows += [Case(rig_name, load, "", rate_hz) for load in loads()]
+        rows += [Case(rig_name, "training 0.8 Hz", fault, rate_hz) for fault in rig.faults]
+    return rows
+
+
+async def run(case: Case, gate: asyncio.Semaphore) -> Judgement | Exception:
+    """Play and judge one case."""
+    rig, load = RIGS[case.rig], loads()[case.load]
+    fault = FAULTS.get(case.fault, NONE)
+    settings = {
+        "max_rate": case.rate_hz,
+        "cpu_budget": 1.0,
+        "library_budget": 1.0,
+        "batch": NS_PER_S,
+        "window": 2 * NS_PER_S,
+    }
+    async with gate:
+        with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
+            bench = rig.prepare(Path(folder), load, fault.settings)
+            try:
+                collected = await sense(bench, rig.source, UNTIL_NS, settings)
+                return judge(rig, load, bench.start_mono_ns, collected, bench.domain)
+            except Exception as error:  # noqa: BLE001 - a case that dies is a row that fails
+                return error
+            finally:
+                bench.stop()
+
+
+def complaints(case: Case, rig: Rig, fault: Fault, seen: Judgement) -> list[str]:
+    """Return the bounds that this row breaks."""
+    wrong = []
+    if not rig.gauge and fault.known and seen.energy_error_uj:
+        wrong.append("energy")
+    if rig.gauge and case.load == "steady" and abs(seen.energy_error_ppm) > 2500:
+        wrong.append("energy")
+    if not seen.gaps_hold:
+        wrong.append("gap bounds")
+    if fault.gap and not seen.gaps:
+        wrong.append("no gap")
+    if seen.epochs < fault.epochs:
+        wrong.append("no new epoch")
+    if fault.flag and fault.flag.lower() not in seen.flags:
+        wrong.append(f"not {fault.flag.lower()}")
+    if case.load.startswith("square") and not case.fault:
+        beyond = "peak_beyond_sensor" in seen.flags
+        level = seen.level_error
+        exact = level is not None and abs(level) <= PEAK_BOUND
+        if not exact and not beyond:
+            wrong.append("peak")
+        if rig.refresh_ns <= MS and not rig.gauge and case.load != "square 50 ms" and not exact:
+            wrong.append("peak")
+    return wrong
+
+
+def row(case: Case, result: Judgement | Exception) -> tuple[list[str], bool]:
+    """Return a row's cells and whether it holds."""
+    head = [case.rig, f"{case.rate_hz}", case.load, case.fault or "-"]
+    if isinstance(result, Exception):
+        return [*head, *["?"] * 6, f"{type(result).__name__}: {result}", "BROKEN"], False
+    wrong = complaints(case, RIGS[case.rig], FAULTS.get(case.fault, NONE), result)
+    gauge = RIGS[case.rig].gauge
+    cells = [
+        *head,
+        "-" if gauge else f"{result.energy_error_uj}",
+        f"{result.energy_error_ppm:+.0f}",
+        _percent(result.level_error),
+        _percent(result.peak_error),
+        f"{100 * result.coverage:.1f}",
+        f"{result.gaps}" + ("" if result.gaps_hold else " broken"),
+        result.flags or "-",
+        ", ".join(wrong) or "ok",
+    ]
+    return cells, not wrong
+
+
+HEADER = [
+    "source", "Hz", "load", "fault", "energy beyond sensor µJ", "energy ppm", "highest level %",
+    "peak 100 ms %", "coverage %", "gaps", "flags", "verdict",
+]  # fmt: skip
+
+
+def _percent(value: float | None) -> str:
+    return "absent" if value is None else f"{100 * value:+.2f}"
+
+
+def _memory_folder() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+async def main() -> int:
+    """Run what was asked for; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", default=[], help="rigs whose name contains this")
+    parser.add_argument(
+        "--load", action="append", default=[], help="loads whose name contains this"
+    )
+    parser.add_argument("--fault", action="append", default=[], help="faults by name")
+    parser.add_argument("--jobs", type=int, default=3, help="cases at once (3)")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    arguments = parser.parse_args()
+    rows = [
+        case
+        for case in cases(arguments.only)
+        if (not arguments.load or any(part in case.load for part in arguments.load))
+        and (not arguments.fault or case.fault in arguments.fault)
+    ]
+    gate = asyncio.Semaphore(arguments.jobs)
+    done = 0
+
+    async def counted(case: Case) -> Judgement | Exception:
+        nonlocal done
+        result = await run(case, gate)
+        done += 1
+        print(f"\r{done}/{len(rows)} cases", end="", file=sys.stderr, flush=True)
+        return result
+
+    results = await asyncio.gather(*(counted(case) for case in rows))
+    print(file=sys.stderr)
+    table = [row(case, result) for case, result in zip(rows, results, strict=True)]
+    _print([cells for cells, _ in table], markdown=arguments.markdown)
+    broken = sum(not held for _, held in table)
+    verdict = "ok" if not broken else "BROKEN"
+    print(f"metrology {verdict}: {len(table) - broken} of {len(table)} cases hold their bounds")
+    return 1 if broken else 0
+
+
+def _print(rows: Sequence[Sequence[str]], *, markdown: bool) -> None:
+    if markdown:
+        print("| " + " | ".join(HEADER) + " |\n|" + " --- |" * len(HEADER))
+        for cells in rows:
+            print("| " + " | ".join(cells) + " |")
+        return
+    widths = [max(len(r[i]) for r in (HEADER, *rows)) for i in range(len(HEADER))]
+    for cells in (HEADER, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)))
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

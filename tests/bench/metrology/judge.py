@@ -1,0 +1,168 @@
+"""Compares what was shipped with what the load really drew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from bench.metrology.rigs import MS, Rig
+from chipwatt.core.model import Domain, flag_names
+from chipwatt.core.records import DeviceWindow, Gap, Records
+from fakes.scenario import Point, energy_uj
+
+_QUIET = {"ROOT", "EPOCH_START", "PARTIAL", "INTEGRATED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One row of the table."""
+
+    energy_error_uj: int
+    """Of all stretches of known energy, beyond what the counter itself can show."""
+    energy_error_ppm: float
+    """Of all energy, against the load itself."""
+    gaps: int
+    gaps_hold: bool
+    """Whether every gap's bounds contain what was drawn in it."""
+    level_error: float | None
+    """Of the highest level, against the load's highest."""
+    peak_error: float | None
+    """Of the 100 ms peak, against the load's."""
+    coverage: float
+    epochs: int
+    flags: str
+
+
+def judge(
+    rig: Rig, load: Sequence[Point], start_mono_ns: int, collected: Iterable[Records], domain: str
+) -> Judgement:
+    """Judge the first device of the judged domain."""
+    windows, gaps = _of_device(collected, domain)
+    if not windows:
+        raise AssertionError("no window arrived")
+    slack_ns = 2 * rig.refresh_ns
+    worst_uj = known_uj = true_uj = 0
+    for stretch in _stretches(windows):
+        begin = stretch[0].start_mono_ns - start_mono_ns
+        end = stretch[-1].start_mono_ns + stretch[-1].duration_ns - start_mono_ns
+        stored_uj = sum(window.energy_uj for window in stretch)
+        error_uj = _error_uj(rig, load, begin, end, stored_uj)
+        worst_uj = error_uj if abs(error_uj) > abs(worst_uj) else worst_uj
+        known_uj += stored_uj
+        true_uj += energy_uj(load, begin, end)
+    held = True
+    for gap in gaps:
+        begin = gap.start_mono_ns - start_mono_ns
+        end = begin + gap.duration_ns
+        least = energy_uj(load, begin, max(begin, end - slack_ns))
+        most = energy_uj(load, max(0, begin - slack_ns), end)
+        held &= gap.lower_uj <= most and least <= gap.upper_uj
+    first = windows[0].start_mono_ns - start_mono_ns
+    last = windows[-1].start_mono_ns + windows[-1].duration_ns - start_mono_ns
+    flags = {name for window in windows for name in flag_names(window.flags)} - _QUIET
+    length = sum(window.duration_ns for window in windows)
+    return Judgement(
+        energy_error_uj=worst_uj,
+        energy_error_ppm=1e6 * (known_uj - true_uj) / max(1, true_uj),
+        gaps=len(gaps),
+        gaps_hold=held,
+        level_error=_relative(
+            [window.profile.max_mw for window in windows], _highest(load, first, last)
+        ),
+        peak_error=_relative(
+            [window.profile.peak_100ms_mw for window in windows],
+            true_peak_mw(load, first, last, 100 * MS),
+        ),
+        coverage=sum(w.provenance.coverage_ppm / 1e6 * w.duration_ns for w in windows) / length,
+        epochs=len({window.epoch for window in windows}),
+        flags=" ".join(sorted(flags)).lower(),
+    )
+
+
+def true_peak_mw(load: Sequence[Point], begin: int, end: int, span_ns: int) -> float:
+    """Return the largest mean over ``span_ns`` that lies in the interval, on a 1 ms grid."""
+    moments = np.arange(begin, end + 1, MS)
+    energy = np.array([energy_uj(load, 0, int(moment)) for moment in moments], dtype=np.float64)
+    span = span_ns // MS
+    return (
+        float((energy[span:] - energy[:-span]).max() / span_ns * MS) if len(energy) > span else 0.0
+    )
+
+
+def _of_device(collected: Iterable[Records], domain: str) -> tuple[list[DeviceWindow], list[Gap]]:
+    records = list(collected)
+    wanted = Domain[domain] if domain else None
+    windows = [w for r in records for w in r.windows if wanted in (None, w.domain)]
+    if not windows:
+        return [], []
+    device = min(str(window.device) for window in windows)
+    gaps = [g for r in records for g in r.gaps if wanted in (None, g.domain)]
+    return (
+        sorted((w for w in windows if str(w.device) == device), key=lambda w: w.start_mono_ns),
+        [gap for gap in gaps if str(gap.device) == device],
+    )
+
+
+def _stretches(windows: Sequence[DeviceWindow]) -> Iterable[list[DeviceWindow]]:
+    """Split into runs of windows that touch and share an epoch."""
+    run: list[DeviceWindow] = []
+    for window in windows:
+        touches = run and run[-1].start_mono_ns + run[-1].duration_ns == window.start_mono_ns
+        if run and not (touches and run[-1].epoch == window.epoch):
+            yield run
+            run = []
+        run.append(window)
+    if run:
+        yield run
+
+
+def _error_uj(rig: Rig, load: Sequence[Point], begin: int, end: int, stored_uj: int) -> int:
+    """Return how far the stored energy is from anything that the sensor could have shown.
+
+    A counter shows the energy as of one of its updates: the newest one before
+    the reading, which a reading at the very edge may just miss. A gauge knows
+    no energy; its error is that of the integral.
+    """
+    if rig.gauge:
+        return stored_uj - energy_uj(load, begin, end)
+    best: int | None = None
+    for first, last in product(_updates(begin, rig), _updates(end, rig)):
+        error = stored_uj - energy_uj(load, first, last)
+        if best is None or abs(error) < abs(best):
+            best = error
+    assert best is not None
+    beyond = max(0, abs(best) - 2 * rig.resolution_uj)
+    return beyond if best > 0 else -beyond
+
+
+def _updates(moment: int, rig: Rig) -> list[int]:
+    """Return the times of the updates whose value may be in force at ``moment``, in ns."""
+    newest = moment // rig.refresh_ns
+    return [
+        max(0, k * rig.refresh_ns + jitter_ns(k, rig.jitter_ns))
+        for k in range(newest - 2, newest + 2)
+    ]
+
+
+def jitter_ns(k: int, most_ns: int) -> int:
+    """Return the jitter of update ``k``: the hash (splitmix64) that ``file_player.c`` uses."""
+    if not most_ns or k < 0:
+        return 0
+    mask = (1 << 64) - 1
+    k = (k + 0x9E3779B97F4A7C15) & mask
+    k = ((k ^ (k >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    k = ((k ^ (k >> 27)) * 0x94D049BB133111EB) & mask
+    return (k ^ (k >> 31)) % (2 * most_ns + 1) - most_ns
+
+
+def _highest(load: Sequence[Point], begin: int, end: int) -> float:
+    inside = [power for moment, power in load if begin <= moment <= end]
+    return max(inside, default=load[0][1])
+
+
+def _relative(seen: Sequence[int | None], truth: float) -> float | None:
+    known = [value for value in seen if value is not None]
+    return max(known) / truth - 1 if known and truth else None

@@ -1,0 +1,58 @@
+"""The shapes of power that sensors are tried with, as points of ``fakes.scenario``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from chipwatt.agent.trace.reader import read_trace
+from fakes.scenario import NS_PER_S, Point, ramp, square, steady
+
+MS = 1_000_000
+SECONDS = 120
+"""Longer than any case, which may start late."""
+
+
+def training_swing() -> list[Point]:
+    """Return a training step of 1.25 s (0.8 Hz): compute high, communication low, soft edges."""
+    points: list[Point] = []
+    for step in range(SECONDS * 4 // 5):
+        t = step * 1250 * MS
+        points += [(t, 620_000), (t + 850 * MS, 650_000), (t + 900 * MS, 260_000)]
+        points += [(t + 1200 * MS, 240_000)]
+    return points
+
+
+def recorded(name: str, folder: Path | None = None) -> list[Point] | None:
+    """Return a measured trace as a load; None where the data is not there."""
+    base = folder or Path(os.environ.get("CHIPWATT_DATA", "../shared/data"))
+    path = base / "power" / name
+    if not path.exists():
+        return None
+    device = next(iter(read_trace(path).devices))
+    first = device.stamps_unix_ns[0]
+    return [
+        (stamp - first, power)
+        for stamp, power in zip(device.stamps_unix_ns, device.values, strict=True)
+    ]
+
+
+def loads() -> dict[str, Sequence[Point]]:
+    """Return the loads by name; recorded ones only where their data is."""
+    found: dict[str, Sequence[Point]] = {
+        "steady": steady(350_000),
+        "square 50 ms": square(120_000, 600_000, 50 * MS, SECONDS),
+        "square 100 ms": square(120_000, 600_000, 100 * MS, SECONDS),
+        "square 200 ms": square(120_000, 600_000, 200 * MS, SECONDS),
+        "ramp": ramp(80_000, 680_000, 20 * NS_PER_S),
+        "training 0.8 Hz": training_swing(),
+    }
+    for label, name in {
+        "POWER9 40 ms": "power9_occ_hwmon_sensor_runs.tsv",
+        "Jetson 12 ms": "jetson_ina3221_resnet50_12ms.csv",
+    }.items():
+        trace = recorded(name)
+        if trace is not None:
+            found[label] = trace
+    return found

@@ -1,0 +1,151 @@
+"""The composition root: what opens is closed, whatever fails on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import trustme
+
+from chipwatt.client import CollectorClient
+from chipwatt.collector.config import CollectorConfig, TlsConfig
+from chipwatt.collector.listening import AddressUnavailable
+from chipwatt.collector.server import Collector
+from chipwatt.collector.store.config import StoreConfig
+from chipwatt.collector.store.sqlite_store import SqliteStore
+from chipwatt.core.clock import VirtualClock
+from chipwatt.core.errors import ChipwattError, CollectorUnreachable, ConfigError, StoreError
+from chipwatt.core.records import Records
+from fakes.agent_stream import send
+from fakes.telemetry_records import T0_S, a_host, a_window, steady
+
+T = TypeVar("T")
+NS = 1_000_000_000
+
+
+def settings(folder: Path) -> CollectorConfig:
+    return CollectorConfig(listen="127.0.0.1:0", state_dir=folder)
+
+
+def ask(config: CollectorConfig, question: Callable[[str], T]) -> T:
+    """Open a collector, put ``question`` to its address from a thread, and close it."""
+
+    async def run() -> T:
+        async with Collector(config, VirtualClock((T0_S + 12) * NS)) as collector:
+            return await asyncio.to_thread(question, collector.address)
+
+    return asyncio.run(run())
+
+
+def refused(config: CollectorConfig, error: type[ChipwattError]) -> str:
+    async def run() -> None:
+        async with Collector(config):
+            raise AssertionError("it opened")
+
+    threads = threading.active_count()
+    with pytest.raises(error) as caught:
+        asyncio.run(run())
+    assert threading.active_count() <= threads + 1  # grpc's own poller stays
+    return str(caught.value)
+
+
+def test_answers_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    def question(address: str) -> tuple[int, int]:
+        records = Records(
+            windows=(a_window(T0_S, 5),), host_seconds=steady(T0_S, [(7, 9)] * 10).host_seconds
+        )
+        send(address, a_host(1), [records])
+        with CollectorClient(address) as client:
+            site = client.headroom(["site"])[0]
+            return client.status().device_windows_stored, site.now_mw
+
+    assert ask(settings(tmp_path), question) == (1, 7)
+    # The store is free again, and what was acked is in it.
+    store = SqliteStore(StoreConfig(path=tmp_path / "store"))
+    assert len(store.windows(a_host(1), 0, 1 << 62)) == 1
+    store.close()
+
+
+def test_an_address_in_use_is_found_before_the_store_is_touched(tmp_path: Path) -> None:
+    def question(address: str) -> str:
+        config = replace(settings(tmp_path / "second"), listen=address)
+        return asyncio.run(opened(config))
+
+    async def opened(config: CollectorConfig) -> str:
+        with pytest.raises(AddressUnavailable) as caught:
+            async with Collector(config):
+                pass
+        return str(caught.value)
+
+    assert "already in use, probably by another collector" in ask(settings(tmp_path), question)
+    assert not (tmp_path / "second").exists()
+
+
+def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    config = replace(settings(tmp_path), listen="192.0.2.1:0", insecure_plaintext_over_network=True)
+    assert refused(config, AddressUnavailable) == (
+        "192.0.2.1:0: not an address of this machine; choose one with --listen"
+    )
+
+
+def test_a_store_that_cannot_be_opened_gives_the_address_back(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("in the way")
+    words = refused(settings(tmp_path), StoreError)
+    assert str(tmp_path / "store") in words
+    (tmp_path / "store").unlink()
+
+    def address_of(address: str) -> str:
+        return address
+
+    first = ask(settings(tmp_path), address_of)
+    assert ask(replace(settings(tmp_path), listen=first), address_of) == first
+
+
+def test_a_missing_topology_is_told_before_anything_opens(tmp_path: Path) -> None:
+    config = replace(settings(tmp_path), topology=tmp_path / "none.toml")
+    assert "none.toml: the topology file cannot be read" in refused(config, ChipwattError)
+    assert not (tmp_path / "store").exists()
+
+
+@contextmanager
+def certificates(folder: Path) -> Iterator[tuple[trustme.CA, TlsConfig]]:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    own = authority.issue_cert("127.0.0.1")
+    own.private_key_pem.write_to_path(str(folder / "key.pem"))
+    own.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
+    yield authority, TlsConfig(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+
+
+def test_with_tls_only_a_certificate_of_the_authority_gets_in(tmp_path: Path) -> None:
+    with certificates(tmp_path) as (authority, tls):
+        client = authority.issue_cert("reader@example.net")
+        client.private_key_pem.write_to_path(str(tmp_path / "client.key"))
+        client.cert_chain_pems[0].write_to_path(str(tmp_path / "client.pem"))
+
+        def question(address: str) -> int:
+            ca = tmp_path / "ca.pem"
+            pair = (tmp_path / "client.pem", tmp_path / "client.key")
+            with CollectorClient(address, ca=ca, cert=pair[0], key=pair[1]) as known:
+                stored = known.status().batches_stored
+            for stranger in (
+                CollectorClient(address, timeout_s=3),
+                CollectorClient(address, timeout_s=3, ca=ca),
+            ):
+                with stranger, pytest.raises(CollectorUnreachable):
+                    stranger.status()
+            return stored
+
+        assert ask(replace(settings(tmp_path), tls=tls), question) == 0
+
+
+def test_tls_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    tls = TlsConfig(tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
+    words = refused(replace(settings(tmp_path), tls=tls), ConfigError)
+    assert words == f"tls.ca: {tmp_path / 'ca'} cannot be read: No such file or directory"
