@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -135,7 +134,7 @@ def test_a_wrong_name_is_one_sentence(
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_nobody_at_the_address(tmp_path: Path) -> None:
+def test_nobody_at_the_address() -> None:
     result = chipwatt("hosts", "--collector", "127.0.0.1:1")
     assert result.returncode == 69
     assert "no collector answers at 127.0.0.1:1" in result.stderr

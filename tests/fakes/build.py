@@ -27,8 +27,9 @@ def build(
 ) -> Path:
     """Compile ``sources`` (and ``text``, C that was made up) into ``soname``; return its folder.
 
-    A name without ``.so`` makes a program instead of a library. The result is kept in the temporary folder under a hash of everything that
-    went in, so a suite compiles once.
+    A name without ``.so`` makes a program instead of a library. The result is
+    kept in the temporary folder under a hash of everything that went in, so a
+    suite compiles once.
     """
     command = compiler()
     headers = sorted(HERE.glob("*.h"))

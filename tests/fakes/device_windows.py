@@ -9,11 +9,12 @@ from typing import TypeVar
 import numpy as np
 
 from chipwatt.collector.store.contract import BatchKey, Block, IncomingBatch
-from chipwatt.core.codec import digest, encode_records, tables_from_records
+from chipwatt.core.codec import encode_records, tables_from_records
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method
 from chipwatt.core.records import DeviceWindow, Profile, Provenance, Records, Throttle
+from chipwatt.core.wire import digest
 
 NS = 1_000_000_000
 T0_NS = 1_800_000_000 * NS  # a whole minute

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from chipwatt.collector.store.contract import BatchKey, IncomingBatch
 from chipwatt.core.clock import NS_PER_S
-from chipwatt.core.codec import digest, encode_records, tables_from_records
+from chipwatt.core.codec import encode_records, tables_from_records
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import (
     AbsentReason,
@@ -29,6 +29,7 @@ from chipwatt.core.records import (
     SensorStatus,
     Throttle,
 )
+from chipwatt.core.wire import digest
 
 T0_S = 1_790_000_000
 MINUTE_S = 60

@@ -8,7 +8,7 @@ enough not to touch the next one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chipwatt.agent.cost_budget import CostBudget
 from chipwatt.agent.deadlines import collect_garbage
@@ -43,10 +43,10 @@ class Sampler:
         clock: Clock,
         config: SensingConfig,
         *,
-        emit: Callable[[Records], None],
+        emit: Callable[[Sequence[Records]], None],
         cpu_ns: Callable[[], int] = time.process_time_ns,
     ) -> None:
-        """Start every source's first measurement; ``emit`` takes what is finished."""
+        """Start every source's first measurement; ``emit`` takes what was finished together."""
         self._reducer = reducer
         self._clock = clock
         self._config = config
@@ -105,7 +105,7 @@ class Sampler:
         """Close the sources, take their last readings in and report a last time."""
         for feed in self.feeds:
             feed.close()
-        self._emit(self._status.records(self._clock.mono_ns()))
+        self._emit([self._status.records(self._clock.mono_ns())])
 
     def _next_deadline_ns(self) -> int:
         deadline_ns = min(
@@ -140,8 +140,7 @@ class Sampler:
         for feed in self.feeds:
             if feed.library:
                 feed.drain()
-        for records in self._reducer.take():
-            self._emit(records)
+        self._emit(self._reducer.take())
         if now_ns >= self._care_ns:
             self._care_ns = now_ns + _CARE_NS
             self._care(now_ns)
@@ -156,7 +155,7 @@ class Sampler:
         changed = self._assess(now_ns)
         if changed or now_ns >= self._status_ns:
             self._status_ns = now_ns + _STATUS_NS
-            self._emit(self._status.records(now_ns))
+            self._emit([self._status.records(now_ns)])
         if now_ns >= self._garbage_ns:
             self._garbage_ns = now_ns + _GARBAGE_NS
             collect_garbage()

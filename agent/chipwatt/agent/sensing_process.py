@@ -26,7 +26,7 @@ from chipwatt.agent.sampler import Sampler
 from chipwatt.agent.sensing import registry
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.agent.sensing_config import SensingConfig, source_configs
-from chipwatt.core import codec
+from chipwatt.core import codec, wire
 from chipwatt.core.clock import Clock, SystemClock, VirtualClock
 from chipwatt.core.errors import ChipwattError, ConfigError, InvalidPayload
 from chipwatt.core.identity import DeviceId
@@ -81,9 +81,16 @@ class SensingProcess:
         # A virtual clock outruns any agent, so there the agent sets the pace.
         outbox = link.Outbox(self._sock, blocking=isinstance(clock, VirtualClock))
 
-        def emit(records: Records) -> None:
+        memory: link.Memory = [dict(entry) for entry in start.memory]
+
+        def emit(finished: Sequence[Records]) -> None:
+            """Send what was taken together; only its last frame carries the memory after it."""
+            nonlocal memory
+            payloads = [payload for records in finished for payload in _fitting(records)]
+            for payload in payloads[:-1]:
+                outbox.push(link.Payload(payload, memory))
             memory = [memory_to_plain(entry) for entry in reducer.memory()]
-            for payload in _fitting(records):
+            for payload in payloads[-1:]:
                 outbox.push(link.Payload(payload, memory))
 
         def agent_says_stop() -> bool:
@@ -95,8 +102,7 @@ class SensingProcess:
         try:
             sampler.run(agent_says_stop)
             sampler.close()
-            for records in reducer.finish(clock.mono_ns()):
-                emit(records)
+            emit(reducer.finish(clock.mono_ns()))
             if not self._stop:
                 outbox.push(link.Done())
             outbox.drain(_FAREWELL_S)
@@ -171,7 +177,7 @@ def _clock_of(inventory: Inventory) -> Clock:
 def _fitting(records: Records) -> list[bytes]:
     """Encode records, in as many payloads as the size limit asks for."""
     payload = codec.encode_records(records)
-    if len(payload) <= codec.MAX_PAYLOAD_BYTES or len(records.windows) < 2:
+    if len(payload) <= wire.MAX_PAYLOAD_BYTES or len(records.windows) < 2:
         return [payload]
     half = len(records.windows) // 2
     rest = Records(windows=records.windows[half:])

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from chipwatt.cli.quantities import duration_text, energy_text, power_text, sparkline
-from chipwatt.cli.tables import Table, plain
+from chipwatt.cli.tables import Table, fitted
 from chipwatt.cli.tally import Tally
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import Domain, Flag, flag_names
@@ -17,7 +17,10 @@ ESTIMATED = (
     "time and a power model, not from silicon."
 )
 _KINDS = ("cpu", "gpu", "memory", "other")
-_QUIET = Flag.ROOT | Flag.ESTIMATED | Flag.INTEGRATED | Flag.EPOCH_START
+_SLOW = Flag.PEAK_BEYOND_SENSOR | Flag.SWING_BEYOND_SENSOR
+_QUIET = Flag.ROOT | Flag.ESTIMATED | Flag.INTEGRATED | Flag.EPOCH_START | _SLOW
+_NAME_WIDTH = 16
+"""A PCI address, or the first third of a UUID."""
 _SECONDS_KEPT = 120
 
 
@@ -96,19 +99,22 @@ def host_table(seen: Seen) -> Table:
     return table
 
 
-def device_table(tallies: Sequence[Tally]) -> Table:
-    """Return one row a domain, since the start; a domain inside another is indented."""
+def device_table(tallies: Sequence[Tally], width: int) -> Table:
+    """Return one row a domain, since the start; a domain inside another is indented.
+
+    What a narrow terminal has no room for is left out, the least telling first.
+    """
     table = Table(
-        ["device", "domain", ">now", ">mean", ">min", ">max", ">peak 100 ms", ">energy", "power",
-         "sensor", "remarks"]
+        ["device", ">now", ">mean", ">min", ">max", ">peak 100 ms", ">energy", "power", "sensor",
+         "remarks"]
     )  # fmt: skip
     for tally in sorted(tallies, key=lambda each: (each.device, not each.root, each.domain)):
         newest = tally.latest.profile if tally.latest else None
         source = tally.provenance
+        name = f"{short_name(tally.device)} {tally.domain.name.lower()}"
         table.rows.append(
             (
-                str(tally.device),
-                ("" if tally.root else "  ") + tally.domain.name.lower(),
+                name if tally.root else f"  {name}",
                 power_text(newest.mean_mw if newest else None),
                 power_text(tally.mean_mw),
                 power_text(tally.min_mw),
@@ -120,12 +126,20 @@ def device_table(tallies: Sequence[Tally]) -> Table:
                 remarks(tally),
             )
         )
-    return table
+    return fitted(table, width, ("sensor", "min", "power", "peak 100 ms", "mean"))
+
+
+def short_name(device: DeviceId) -> str:
+    """Return the device's name, of a UUID only so much that people tell devices apart."""
+    name = str(device)
+    return name if len(name) <= _NAME_WIDTH else name[:_NAME_WIDTH] + "…"
 
 
 def remarks(tally: Tally) -> str:
     """Return what a reader must know: ESTIMATED first and in capitals, the rest small."""
     words = ["ESTIMATED"] if tally.estimated else []
+    if tally.flags & _SLOW:
+        words.append("slow sensor")
     words += [name.lower().replace("_", " ") for name in flag_names(tally.flags & ~_QUIET)]
     if len(tally.epochs) > 1:
         words.append(f"{len(tally.epochs)} counter epochs")
@@ -144,13 +158,6 @@ def plain_line(seen: Seen, elapsed_ns: int) -> str:
         f"{duration_text(elapsed_ns):>8}  {power_text(total_mw):>8}  "
         f"{', '.join(kinds)}  since start {energy_text(seen.energy_uj)}{mark}"
     )
-
-
-def screen_text(seen: Seen) -> str:
-    """Return both tables as plain text, a warning above them where numbers are estimates."""
-    parts = [ESTIMATED] if seen.estimated else []
-    parts += [plain(host_table(seen)), plain(device_table(list(seen.tallies.values())))]
-    return "\n\n".join(parts)
 
 
 def _energy_mj(second: HostSecond, kind: str) -> int:

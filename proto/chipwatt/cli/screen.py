@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from chipwatt.cli import live
 from chipwatt.cli.extras import optional
 from chipwatt.cli.quantities import duration_text
 from chipwatt.cli.tables import rich_table
+
+if TYPE_CHECKING:
+    import rich.console
 
 
 class Screen:
@@ -44,11 +47,12 @@ class LineScreen(Screen):
 class TableScreen(Screen):
     """Two tables that move; they are gone when it closes, for the summary follows."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, console: rich.console.Console | None = None) -> None:
+        """Draw on ``console``, by default on standard output; rich must be installed."""
         import rich.live
 
         self._address = address
-        self._live = rich.live.Live(auto_refresh=False, transient=True)
+        self._live = rich.live.Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -64,9 +68,10 @@ class TableScreen(Screen):
 
     def show(self, seen: live.Seen, elapsed_ns: int) -> None:
         """Draw the tables again."""
-        self._live.update(self._content(seen, elapsed_ns), refresh=True)
+        self._live.update(self.content(seen, elapsed_ns), refresh=True)
 
-    def _content(self, seen: live.Seen, elapsed_ns: int) -> Any:
+    def content(self, seen: live.Seen, elapsed_ns: int) -> rich.console.Group:
+        """Return everything that is shown after ``elapsed_ns``."""
         import rich.console
         import rich.text
 
@@ -82,7 +87,8 @@ class TableScreen(Screen):
         if seen.estimated:
             parts.append(rich.text.Text(live.ESTIMATED, "bold black on yellow"))
         parts.append(rich_table(live.host_table(seen)))
-        parts.append(rich_table(live.device_table(list(seen.tallies.values()))))
+        width = self._live.console.width
+        parts.append(rich_table(live.device_table(list(seen.tallies.values()), width)))
         return rich.console.Group(*parts)
 
 

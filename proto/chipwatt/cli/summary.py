@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,7 +68,8 @@ class Summary:
         """Return the run as a person reads it, with one hint what to do next."""
         parts = [ESTIMATED] if self.seen.estimated else []
         if self.seen.tallies:
-            parts.append(plain(device_table(list(self.seen.tallies.values()))))
+            width = shutil.get_terminal_size((140, 24)).columns
+            parts.append(plain(device_table(list(self.seen.tallies.values()), width)))
         parts.append("\n".join(self._lines()))
         return "\n\n".join(parts)
 
@@ -96,6 +98,8 @@ class Summary:
         return [*lines, self._hint()]
 
     def _hint(self) -> str:
+        if not self.seen.tallies:
+            return "nothing was measured: `chipwatt sensors` says why, and what would change that."
         if self.state_dir is not None:
             return (
                 f"next: `chipwatt collector --state-dir {self.state_dir}/collector` serves what "

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from chipwatt.cli.extras import optional
 
+_RICH_GAP = 3
+"""Blanks that rich puts between two columns; plain text has two."""
+
 
 @dataclass(slots=True)
 class Table:
@@ -18,14 +21,25 @@ class Table:
     title: str = ""
 
 
+def fitted(table: Table, width: int, expendable: Sequence[str]) -> Table:
+    """Return the table without as many of the expendable columns as it takes to fit ``width``."""
+    kept = list(range(len(table.headings)))
+    for name in expendable:
+        if sum(_widths(table)[column] + _RICH_GAP for column in kept) <= width:
+            break
+        kept = [column for column in kept if table.headings[column].removeprefix(">") != name]
+    return Table(
+        [table.headings[column] for column in kept],
+        [tuple(row[column] for column in kept) for row in table.rows],
+        table.title,
+    )
+
+
 def plain(table: Table) -> str:
     """Return the table as aligned text without any escape code."""
     names = [heading.removeprefix(">") for heading in table.headings]
     right = [heading.startswith(">") for heading in table.headings]
-    widths = [
-        max(len(name), *(len(row[column]) for row in table.rows)) if table.rows else len(name)
-        for column, name in enumerate(names)
-    ]
+    widths = _widths(table)
     lines = [table.title] if table.title else []
     for cells in (names, ["-" * width for width in widths], *table.rows):
         padded = (
@@ -51,6 +65,13 @@ def rich_table(table: Table) -> object:
     for row in table.rows:
         made.add_row(*(rich.markup.escape(cell) for cell in row))
     return made
+
+
+def _widths(table: Table) -> list[int]:
+    return [
+        max(len(heading.removeprefix(">")), *(len(row[column]) for row in table.rows), 0)
+        for column, heading in enumerate(table.headings)
+    ]
 
 
 def show(*tables: Table) -> None:

@@ -16,7 +16,6 @@ from chipwatt.cli.live import Seen
 from chipwatt.cli.screen import open_screen
 from chipwatt.cli.station import Station
 from chipwatt.cli.summary import Summary
-from chipwatt.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from chipwatt.client import CollectorClient
@@ -153,15 +152,14 @@ class _Watch:
 
 
 def _agent_settings(args: argparse.Namespace) -> dict[str, object]:
-    """Return the agent's own settings with those that make the table move."""
+    """Return the agent's own settings with those that make the table move. Raises ConfigError."""
     own: dict[str, object] = {}
     if args.config is not None:
-        try:
-            own = tomllib.loads(args.config.read_text())
-        except OSError as error:
-            raise ConfigError(f"{args.config}: cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{args.config}: not valid TOML: {error}") from None
+        from chipwatt.agent import config as agent_config
+
+        # Checked here, for the child would name a file that nobody knows.
+        agent_config.complete(agent_config.load(args.config), str(args.config))
+        own = tomllib.loads(args.config.read_text())
     return toml.merged(own, {"sensing": {"window": args.window, "batch": "1s"}})
 
 

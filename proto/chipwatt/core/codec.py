@@ -7,7 +7,6 @@ completely before anything of it is used.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -40,10 +39,9 @@ from chipwatt.core.tables import (
     row_values,
     table_from_rows,
 )
+from chipwatt.core.wire import MAX_PAYLOAD_BYTES
 from chipwatt.v1 import types_pb2
 
-SCHEMA_VERSION = 1
-MAX_PAYLOAD_BYTES = 256 * 1024
 MAX_SECTIONS = 16
 _LOW_64 = (1 << 64) - 1
 _PROFILE_PLAIN = tuple(f.name for f in fields(Profile) if f.name != "histogram")
@@ -55,11 +53,6 @@ _THROTTLE = {
     "other_ms": "throttled_other_ms",
 }
 _PROVENANCE = tuple(f.name for f in fields(Provenance))
-
-
-def digest(payload: bytes) -> bytes:
-    """Return the 16-byte BLAKE2b digest of a plain payload."""
-    return hashlib.blake2b(payload, digest_size=16).digest()
 
 
 def encode_records(records: Records) -> bytes:

@@ -44,7 +44,7 @@ class Run:
             self.reducer,
             hardware,
             config or SensingConfig(),
-            emit=self.got.append,
+            emit=self.got.extend,
             cpu_ns=cpu_ns,
         )
 
@@ -199,7 +199,7 @@ def test_a_library_that_hangs_stalls_its_own_sensors_alone(tmp_path: Path) -> No
     reducer = Reducer(inventory.sensors(), mono_ns=clock.mono_ns(), unix_ns=clock.unix_ns())
     config = replace(SensingConfig(), call_timeout=Duration(50 * MS), cpu_budget=1.0)
     got: list[Records] = []
-    sampler = Sampler(inventory, reducer, clock, config, emit=got.append)
+    sampler = Sampler(inventory, reducer, clock, config, emit=got.extend)
     began_ns = clock.mono_ns()
     os.mkfifo(gpu / "fifo")
 

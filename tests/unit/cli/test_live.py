@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
-from chipwatt.cli.live import ESTIMATED, Seen, plain_line, screen_text
-from chipwatt.core.model import Flag
+import pytest
+import rich.console
+
+from chipwatt.cli.live import ESTIMATED, Seen, device_table, plain_line
+from chipwatt.cli.screen import TableScreen
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import DeviceKind, Flag
 from chipwatt.core.records import DeviceWindow, HostSecond
 from unit.cli.test_tally import NS, window
 
@@ -59,11 +66,20 @@ def test_nested_domains_are_shown_but_not_added() -> None:
     assert seen.energy_uj == 0
 
 
+def shown(seen: Seen, width: int = 120) -> str:
+    """What the terminal shows, by either way of drawing."""
+    with Path(os.devnull).open("w") as nowhere:
+        console = rich.console.Console(width=width, record=True, file=nowhere)
+        screen = TableScreen("127.0.0.1:1", console)
+        console.print(screen.content(seen, NS))
+    return console.export_text()
+
+
 def test_an_estimate_is_said_loudly() -> None:
     seen = Seen()
     seen.take(windows(2, Flag.ROOT | Flag.ESTIMATED), [second(0, flags=int(Flag.ESTIMATED))])
-    text = screen_text(seen)
-    assert text.startswith(ESTIMATED)
+    text = shown(seen)
+    assert ESTIMATED[:60] in text
     assert text.count("ESTIMATED") == 3  # the warning and each device
     assert plain_line(seen, NS).endswith("ESTIMATED")
 
@@ -71,10 +87,24 @@ def test_an_estimate_is_said_loudly() -> None:
 def test_measured_power_carries_no_warning() -> None:
     seen = Seen()
     seen.take(windows(2), [second(0), second(1, gpu_mj=100_000)])
-    text = screen_text(seen)
+    text = shown(seen)
     assert "ESTIMATED" not in text
     assert "105 W" in text  # cpu and gpu of the newest second
-    assert "memory" not in text.splitlines()[2]
+    assert "memory" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_every_width_keeps_what_matters(width: int) -> None:
+    seen = Seen()
+    estimated = Flag.ROOT | Flag.ESTIMATED | Flag.PEAK_BEYOND_SENSOR
+    named = DeviceId(DeviceKind.GPU, uid=0x12345678_1234_5678_1234_567812345678)
+    made = [replace(each, device=named) for each in windows(3, estimated)]
+    seen.take(made, [second(0)])
+    table = device_table(list(seen.tallies.values()), width)
+    assert {"device", ">now", ">max", ">energy", "remarks"} <= set(table.headings)
+    assert ("sensor" in table.headings) == (width == 140)
+    row = next(line for line in shown(seen, width).splitlines() if "GPU-12345678" in line)
+    assert "ESTIMATED, slow sensor" in row
 
 
 def test_before_any_data_it_says_so() -> None:

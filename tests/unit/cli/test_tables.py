@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipwatt.cli.tables import Table, plain, rich_table, show
+from chipwatt.cli.tables import Table, fitted, plain, rich_table, show
 
 
 def test_columns_line_up() -> None:
@@ -43,3 +43,18 @@ def test_rich_takes_brackets_as_text() -> None:
     with console.file:
         console.print(rich_table(Table(["a", ">b"], [("[red]", "[/]")])))
     assert "[red]" in console.export_text()
+
+
+@given(
+    st.lists(st.tuples(_CELL, _CELL, _CELL), min_size=1, max_size=4),
+    st.integers(5, 60),
+)
+def test_fitting_drops_only_what_it_may_and_no_more_than_it_must(
+    rows: list[tuple[str, str, str]], width: int
+) -> None:
+    table = Table(["a", ">b", "c"], list(rows))
+    narrow = fitted(table, width, ("b", "c"))
+    assert narrow.headings in (["a", ">b", "c"], ["a", "c"], ["a"])
+    assert [row[0] for row in narrow.rows] == [row[0] for row in rows]
+    if len(narrow.headings) > 1:
+        assert max(map(len, plain(narrow).splitlines())) <= width

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from chipwatt.core import codec
+from chipwatt.core import codec, wire
 from chipwatt.core.columns import COLUMNS, MAX_ROWS, SectionKind
 from chipwatt.core.errors import InvalidPayload
 from chipwatt.core.identity import DeviceId
@@ -181,4 +181,4 @@ def test_what_we_do_not_know_is_dropped() -> None:
 
 def test_payload_above_the_limit_is_refused_unparsed() -> None:
     with pytest.raises(InvalidPayload, match="at most 262144"):
-        codec.decode_tables(bytes(codec.MAX_PAYLOAD_BYTES + 1))
+        codec.decode_tables(bytes(wire.MAX_PAYLOAD_BYTES + 1))

@@ -54,38 +54,36 @@ class Grid:
                 raise ValueError(f"{name} of {value} ns: a whole number of seconds is needed")
         self._window_ns = window_ns
         self._batch_ns = batch_ns
-        self._offset_ns = unix_ns - mono_ns
+        self._offset_ns = self.offset_ns = unix_ns - mono_ns
         self._step: tuple[int, int] | None = None
         self.current = self._plan(mono_ns, unix_ns)
 
-    @property
-    def offset_ns(self) -> int:
-        """Wall time minus monotonic time, newest mapping."""
-        return self._step[1] if self._step else self._offset_ns
+    offset_ns: int
+    """Wall time minus monotonic time, newest; the current block may still go by an older one."""
 
     def clock(self, mono_ns: int, unix_ns: int) -> None:
         """Compare the mapping with both clocks read together."""
         offset_ns = unix_ns - mono_ns
         error_ns = abs(offset_ns - self.offset_ns)
+        if error_ns <= _DRIFT_NS:
+            return
+        self.offset_ns = offset_ns
         if error_ns > STEP_NS:
             self._step = (mono_ns, offset_ns)
-            start = self.current
-            self.current = self._plan(start.start_ns, start.start_unix_ns)
-        elif error_ns > _DRIFT_NS:
-            if self._step:
-                self._step = (self._step[0], offset_ns)
-            else:
-                self._offset_ns = offset_ns
+            if mono_ns < self.current.end_ns:
+                end_ns, end_unix_ns = self._end(mono_ns, offset_ns)
+                start_ns, start_unix_ns = self.current.start_ns, self.current.start_unix_ns
+                self.current = self._span(
+                    start_ns, end_ns, start_unix_ns, end_unix_ns, stepped=True
+                )
 
     def advance(self) -> Span:
         """Close the current block, return it and plan the next."""
         done = self.current
-        if done.stepped and self._step:
-            self._offset_ns = self._step[1]
-            self._step = None
-        start_unix_ns = done.end_ns + self._offset_ns
-        if not done.stepped:  # a slewed clock: the label stays on the whole second
-            start_unix_ns = _nearest_second(start_unix_ns)
+        if self._step is None or done.stepped:
+            self._offset_ns, self._step = self.offset_ns, None
+        # The end lies on a whole second but for what has drifted since it was planned.
+        start_unix_ns = _nearest_second(done.end_ns + self._offset_ns)
         self.current = self._plan(done.end_ns, start_unix_ns)
         return done
 
@@ -100,14 +98,14 @@ class Grid:
         if stepped and self._step:
             step_ns, offset_ns = self._step
             end_ns, end_unix_ns = self._end(max(start_ns, step_ns), offset_ns)
-        return Span(
-            start_ns,
-            end_ns,
-            start_unix_ns,
-            end_unix_ns % self._window_ns == 0,
-            end_unix_ns % self._batch_ns == 0,
-            stepped,
-        )
+        return self._span(start_ns, end_ns, start_unix_ns, end_unix_ns, stepped=stepped)
+
+    def _span(
+        self, start_ns: int, end_ns: int, start_unix_ns: int, end_unix_ns: int, *, stepped: bool
+    ) -> Span:
+        ends_window = end_unix_ns % self._window_ns == 0
+        ends_batch = end_unix_ns % self._batch_ns == 0
+        return Span(start_ns, end_ns, start_unix_ns, ends_window, ends_batch, stepped)
 
     @staticmethod
     def _end(start_ns: int, offset_ns: int) -> tuple[int, int]:

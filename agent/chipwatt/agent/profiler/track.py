@@ -32,6 +32,9 @@ from chipwatt.core.records import DeviceWindow, Gap, Throttle
 STILL_NS: Final = 5 * NS_PER_S
 """A counter that stands still for longer while a sibling moves is SUSPECT."""
 
+_TELLING: Final = 8
+"""Edges in one piece that tell their spacing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -155,10 +158,7 @@ class Track:
         times_ns = ledger.times_ns
         first = bisect_right(times_ns, start_ns) - 1
         last = bisect_left(times_ns, end_ns)
-        if not self.timing.period_ns and (last - first >= 8 or not self.timing.resolution_ns):
-            # Nobody has said how often it is polled: believe what is seen.
-            spacing_ns = (times_ns[last] - times_ns[first]) // (last - first)
-            ledger.retime(replace(self.timing, period_ns=spacing_ns))
+        self._learn(first, last)
         piece = Piece(
             start_ns,
             end_ns,
@@ -177,6 +177,19 @@ class Track:
         self._position_ns, self._cumulative_uj = end_ns, cumulative_uj
         ledger.forget(last if times_ns[last] == end_ns else last - 1)
         return partial.covered_ns
+
+    def _learn(self, first: int, last: int) -> None:
+        """Believe the spacing of edges where nobody has said how often the value is fresh."""
+        timing = self.timing
+        if timing.refresh_ns and timing.period_ns:
+            return
+        if last - first >= _TELLING or not timing.resolution_ns:
+            times_ns = self.ledger.times_ns
+            spacing_ns = (times_ns[last] - times_ns[first]) // (last - first)
+            if timing.refresh_ns:
+                self.ledger.retime(replace(timing, period_ns=spacing_ns))
+            else:
+                self.ledger.retime(replace(timing, refresh_ns=spacing_ns))
 
     def _cross(self, ahead: Break, span: Span, counts: Counts) -> None:
         """Go over a break to the first edge after it."""

@@ -10,7 +10,6 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 from chipwatt.agent.sensing.contract import Source
@@ -42,6 +41,8 @@ def source(name: str, config: type[Any]) -> Callable[[type[Any]], type[Any]]:
 
 def load() -> dict[str, Registered]:
     """Import every source module and return what registered, by name."""
+    from importlib.metadata import entry_points  # costs the agent 2 MiB: only where it is asked
+
     package = importlib.import_module("chipwatt.agent.sources")
     for module in pkgutil.iter_modules(package.__path__, "chipwatt.agent.sources."):
         importlib.import_module(module.name)

@@ -8,21 +8,22 @@ Facts (AMD SMI header and binding 7.0; arXiv 2604.06056 on MI250X and MI300A):
   function of a PCI device counts.
 * The second die of an MI250X reads 0 W; its power is in the first die's value.
 * ``0xFFFF`` and ``0xFFFFFFFF`` mean "not available", however they are returned.
+* Each accumulator value comes with the firmware's own stamp; power from both
+  follows the chip faster and truer than the power gauge. Stamps are believed
+  if they run like our clock.
 * Calls from several threads mix devices up: one worker calls this library.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from types import ModuleType
 from typing import Any, ClassVar
 
+from chipwatt.agent.sensing.amdsmi_binding import load_binding
 from chipwatt.agent.sensing.contract import (
     Quantity,
     Reading,
@@ -30,6 +31,7 @@ from chipwatt.agent.sensing.contract import (
     SourceUnavailable,
     TransientReadError,
 )
+from chipwatt.agent.sensing.device_clock import DeviceClock
 from chipwatt.agent.sensing.registry import source
 from chipwatt.core.identity import DeviceId, pci_uid
 from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface
@@ -39,6 +41,7 @@ _TRUE_UNIT_UJ = Fraction(1_000_000, 1 << 16)
 _SENTINELS = (0xFFFF, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF)
 _REFRESH_NS = 1_000_000
 _MI200_GRAPHICS = "gfx90a"
+_LIKE_OURS = Fraction(1, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class _Card:
     sensor: Sensor
     unit_uj: Fraction | None
     """Of the accumulator; None where the power gauge is read instead."""
+    clock: DeviceClock | None
+    """Of the accumulator's stamps; None where they are of no use."""
     residency: tuple[int, ...] = ()
     residency_ns: int = 0
     throttled_ns: list[int] | None = None
@@ -77,7 +82,7 @@ class AmdSmiSource:
         self._cards: list[_Card] = []
 
     def open(self) -> Sequence[Sensor]:
-        self._smi = _binding()
+        self._smi = load_binding()
         try:
             self._smi.amdsmi_init(self._smi.AmdSmiInitFlags.INIT_AMD_GPUS)
             handles = self._smi.amdsmi_get_processor_handles()
@@ -100,12 +105,12 @@ class AmdSmiSource:
         failure: Exception | None = None
         for position, card in enumerate(self._cards):
             try:
-                value = self._energy_uj(card) if card.unit_uj else self._power_mw(card.handle)
+                reading = self._read(position, card)
             except self._smi.AmdSmiException as error:
                 failure = error
                 continue
-            if value is not None:
-                readings.append(Reading(position, time.monotonic_ns(), value))
+            if reading is not None:
+                readings.append(reading)
         if failure is not None and not readings:
             raise TransientReadError(f"AMD SMI: {_reason(failure)}")
         return readings
@@ -145,12 +150,14 @@ class AmdSmiSource:
 
     def _card(self, handle: Any, address: str) -> _Card | None:
         unit_uj = self._unit_uj(handle)
+        stamped = False
         try:
             power_mw = self._power_mw(handle)
         except self._smi.AmdSmiException:
             power_mw = None
-        if unit_uj is not None and power_mw and not self._credible(handle, unit_uj, power_mw):
-            unit_uj = None
+        if unit_uj is not None and power_mw and self._config.check_seconds:
+            credible, stamped = self._check(handle, unit_uj, power_mw)
+            unit_uj = unit_uj if credible else None
         if unit_uj is None and power_mw is None:
             return None
         if power_mw == 0 and self._graphics_version(handle) == _MI200_GRAPHICS:
@@ -166,8 +173,9 @@ class AmdSmiSource:
             resolution_uj=16 if unit_uj else 1,
             refresh_ns=_REFRESH_NS,
             max_power_mw=(limit_mw or self._config.max_socket_power_w * 1000) * 3 // 2,
+            stamped=stamped and unit_uj is not None,
         )
-        return _Card(handle, sensor, unit_uj)
+        return _Card(handle, sensor, unit_uj, DeviceClock() if sensor.stamped else None)
 
     def _unit_uj(self, handle: Any) -> Fraction | None:
         try:
@@ -180,29 +188,38 @@ class AmdSmiSource:
         near = abs(exact / _TRUE_UNIT_UJ - 1) < Fraction(1, 100)
         return _TRUE_UNIT_UJ if near else exact
 
-    def _credible(self, handle: Any, unit_uj: Fraction, power_mw: int) -> bool:
-        """Compare the accumulator with the gauge: frozen and wild ones are known to exist."""
-        if not self._config.check_seconds:
-            return True
+    def _check(self, handle: Any, unit_uj: Fraction, power_mw: int) -> tuple[bool, bool]:
+        """Return whether the accumulator agrees with the gauge, and its stamps with our clock.
+
+        Frozen and wild accumulators are known to exist.
+        """
         try:
-            before, start_ns = self._accumulator(handle), time.monotonic_ns()
+            before, start_stamp, start_ns = self._accumulator(handle)
             time.sleep(self._config.check_seconds)
-            after, end_ns = self._accumulator(handle), time.monotonic_ns()
+            after, end_stamp, end_ns = self._accumulator(handle)
         except self._smi.AmdSmiException:
-            return False
+            return False, False
         energy_uj = (after - before) * unit_uj
         expected_uj = Fraction(power_mw * (end_ns - start_ns), 1_000_000)
-        return expected_uj / 10 <= energy_uj <= expected_uj * 10
+        stamps = Fraction(end_stamp - start_stamp, end_ns - start_ns)
+        return expected_uj / 10 <= energy_uj <= expected_uj * 10, abs(stamps - 1) < _LIKE_OURS
 
-    def _accumulator(self, handle: Any) -> int:
-        return int(self._smi.amdsmi_get_energy_count(handle)["energy_accumulator"])
+    def _accumulator(self, handle: Any) -> tuple[int, int, int]:
+        """Return accumulator, its stamp in ns and when it was read."""
+        count = self._smi.amdsmi_get_energy_count(handle)
+        return int(count["energy_accumulator"]), int(count["timestamp"]), time.monotonic_ns()
 
-    def _energy_uj(self, card: _Card) -> int | None:
-        accumulator = self._accumulator(card.handle)
+    def _read(self, position: int, card: _Card) -> Reading | None:
         unit = card.unit_uj
-        if unit is None or accumulator in _SENTINELS:
+        if unit is None:
+            power_mw = self._power_mw(card.handle)
+            return None if power_mw is None else Reading(position, time.monotonic_ns(), power_mw)
+        accumulator, stamp_ns, read_ns = self._accumulator(card.handle)
+        if accumulator in _SENTINELS:
             return None
-        return accumulator * unit.numerator // unit.denominator
+        energy_uj = accumulator * unit.numerator // unit.denominator
+        mono_ns = read_ns if card.clock is None else card.clock.mono_ns(stamp_ns, read_ns)
+        return Reading(position, mono_ns, energy_uj)
 
     def _power_mw(self, handle: Any) -> int | None:
         info = self._smi.amdsmi_get_power_info(handle)
@@ -253,30 +270,6 @@ class AmdSmiSource:
             thermal_ms=thermal_ns // 1_000_000,
             brake_ms=brake_ns // 1_000_000,
         )
-
-
-def _binding() -> ModuleType:
-    """Import ``amdsmi``, which prints and raises KeyError or AttributeError on a bad library."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            return importlib.import_module("amdsmi")
-    except ModuleNotFoundError:
-        raise SourceUnavailable(
-            AbsentReason.LIBRARY_MISSING,
-            "the Python package amdsmi is not installed: install the one that came with ROCm "
-            "(/opt/rocm/share/amd_smi), or pip install 'chipwatt[amd]'",
-        ) from None
-    except (KeyError, OSError):
-        raise SourceUnavailable(
-            AbsentReason.LIBRARY_MISSING,
-            "libamd_smi.so was not found: install ROCm's amd-smi-lib or set ROCM_PATH",
-        ) from None
-    except (AttributeError, ImportError) as error:
-        raise SourceUnavailable(
-            AbsentReason.LIBRARY_FAILED,
-            f"the package amdsmi does not match libamd_smi.so ({error}): "
-            "install the package of the same ROCm release",
-        ) from None
 
 
 def _reason(error: Exception) -> str:

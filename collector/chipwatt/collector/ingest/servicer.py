@@ -24,11 +24,11 @@ from chipwatt.v1 import telemetry_pb2_grpc as pb_grpc
 
 HELLO_TIMEOUT_S = 10.0
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", MAX_PAYLOAD_BYTES + 4096),
+    ("grpc.max_receive_message_length", 4 * MAX_PAYLOAD_BYTES),
     ("grpc.max_concurrent_streams", 64),
     ("grpc.so_reuseport", 0),  # else a second collector binds the same port without a word
 )
-"""What the gRPC server needs besides; a batch's key and digest fit in the 4 KiB."""
+"""What the gRPC server needs: a batch somewhat too large gets a refusal, not a broken stream."""
 _SHUTTING_DOWN = "the collector is shutting down; what it has not acked is to be sent again"
 _MAX_OFFSET_NS = 1 << 62
 Context = grpc.aio.ServicerContext[pb.StreamRequest, pb.StreamResponse]
@@ -54,7 +54,7 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
         self._any_peer = any_peer
         self._cadence_ms = cadence_ms
         self._sessions: dict[bytes, Session] = {}
-        self._draining = False
+        self._draining = asyncio.Event()
 
     def start(self) -> None:
         """Begin to commit, in the running event loop."""
@@ -66,7 +66,7 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
 
     async def drain(self, timeout_s: float = 10.0) -> bool:
         """Take nothing more, commit and ack what was taken; return whether all of it was."""
-        self._draining = True
+        self._draining.set()
         for session in list(self._sessions.values()):
             if session.reading:
                 session.reading.cancel()
@@ -79,7 +79,7 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
         self, request_iterator: AsyncIterable[pb.StreamRequest], context: Context
     ) -> AsyncIterator[pb.StreamResponse]:
         """Hello, then batches up; a welcome, then acks and refusals down."""
-        if self._draining:
+        if self._draining.is_set():
             await context.abort(grpc.StatusCode.UNAVAILABLE, _SHUTTING_DOWN)
         try:
             requests = aiter(request_iterator)
@@ -95,7 +95,7 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
                 await self._close(session)
         except StreamRefused as refused:
             await context.abort(refused.code, str(refused))
-        reason = _SHUTTING_DOWN if self._draining else session.ended
+        reason = _SHUTTING_DOWN if self._draining.is_set() else session.ended
         if reason:
             await context.abort(grpc.StatusCode.UNAVAILABLE, reason)
 

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chipwatt.collector.store.faults import told
-from chipwatt.collector.store.sqlite_file import connect, reading, writing
+from chipwatt.collector.store.sqlite_file import connect, reading, sync_directory, writing
 from chipwatt.core.errors import StoreError
 
 SCHEMA = 1
+BLOCKS = "blocks"
+"""Directory of the files that ``shelf`` keeps."""
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE host (
@@ -84,10 +86,20 @@ class Catalogue:
                     f"knows {SCHEMA}): run that version, or give another store.path"
                 )
             if not found:
+                self._must_be_alone()
                 with writing(self._writer):
                     for statement in _TABLES.split(";"):
                         self._writer.execute(statement)
                     self._writer.execute(f"PRAGMA user_version={SCHEMA}")
+
+    def _must_be_alone(self) -> None:
+        """Refuse to begin anew beside blocks that only a lost catalogue can explain."""
+        blocks = self.directory / BLOCKS
+        if blocks.is_dir() and any(blocks.iterdir()):
+            raise StoreError(
+                f"{self.directory}: holds blocks but no catalogue: restore {self.path.name} from "
+                "a copy, or move the whole directory away to begin anew"
+            )
 
     @contextmanager
     def writing(self, doing: str) -> Iterator[sqlite3.Connection]:
@@ -154,6 +166,7 @@ def _claim(directory: Path) -> int:
         raise StoreError(f"{directory}: not a directory: give a directory as store.path")
     with told(directory, "make the store's directory"):
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        sync_directory(directory.parent)
         lock_file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

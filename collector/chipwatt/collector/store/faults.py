@@ -48,9 +48,7 @@ def _from_sqlite(error: sqlite3.Error, path: Path, doing: str) -> StoreError:
         or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHORT_READ
         or "no such table" in str(error)
     ):
-        return StoreDamaged(
-            f"{path}: damaged ({error}): move the file away; what other files hold stays readable"
-        )
+        return StoreDamaged(f"{path}: damaged ({error}): restore it from a copy, or move it away")
     return StoreError(f"{path}: cannot {doing}: {error}")
 
 

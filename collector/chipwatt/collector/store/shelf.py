@@ -9,18 +9,21 @@ file's log.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from chipwatt.collector.store.block_file import Extent, Placed, append, take_back
-from chipwatt.collector.store.catalogue import Catalogue, number, set_number
+from chipwatt.collector.store.catalogue import BLOCKS, Catalogue, number, set_number
 from chipwatt.collector.store.config import Tier
 from chipwatt.collector.store.faults import StoreDamaged, told
+from chipwatt.collector.store.sqlite_file import sync_directory
 from chipwatt.core.errors import StoreError
 from chipwatt.core.log import get
 
+_FILE_NAME = re.compile(r"([0-9a-z]+-\d{8,}\.sqlite)(-wal|-shm)?")
 _log = get(__name__)
 
 
@@ -61,9 +64,10 @@ class Shelf:
     def __init__(self, catalogue: Catalogue, tiers: tuple[Tier, ...]) -> None:
         self.tiers = tiers
         self._catalogue = catalogue
-        self._directory = catalogue.directory / "blocks"
+        self._directory = catalogue.directory / BLOCKS
         with told(self._directory, "make the directory of blocks"):
             self._directory.mkdir(mode=0o750, exist_ok=True)
+            sync_directory(catalogue.directory)
         self._sweep()
 
     def files(self, connection: sqlite3.Connection) -> list[Shelved]:
@@ -130,7 +134,8 @@ class Shelf:
             known = {shelved.path.name for shelved in self.files(connection)}
         with told(self._directory, "tidy the directory of blocks"):
             for path in self._directory.iterdir():
-                if path.name.removesuffix("-wal").removesuffix("-shm") not in known:
+                name = _FILE_NAME.fullmatch(path.name)
+                if name and name[1] not in known:
                     path.unlink()
 
 

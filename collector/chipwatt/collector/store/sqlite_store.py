@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-import zstandard
 
 from chipwatt.collector.store.catalogue import Catalogue, number
 from chipwatt.collector.store.compaction import Compactor
-from chipwatt.collector.store.config import StoreConfig, tiers
+from chipwatt.collector.store.config import DAY_NS, StoreConfig, tiers
 from chipwatt.collector.store.contract import (
     BatchKey,
     Block,
@@ -24,6 +24,7 @@ from chipwatt.collector.store.faults import told
 from chipwatt.collector.store.intake import TOTALS, Intake
 from chipwatt.collector.store.journal import Journal
 from chipwatt.collector.store.ledger import EnergyCheck, Ledger
+from chipwatt.collector.store.quarantine import Quarantine, Quarantined
 from chipwatt.collector.store.reading import Reader, Wanted
 from chipwatt.collector.store.retention import Retention
 from chipwatt.collector.store.rows import Rows, values
@@ -43,8 +44,7 @@ from chipwatt.core.records import (
     SensorStatus,
 )
 
-MAX_QUARANTINED = 1000
-"""Batches kept of those that contradict a stored one; the newest stay."""
+_FAR_UNIX_NS = (1 << 63) - 1 - DAY_NS
 
 
 class SqliteStore:
@@ -66,6 +66,7 @@ class SqliteStore:
             self._retention = Retention(self._catalogue, self._shelf, self._compactor.lock)
             self._reader = Reader(self._catalogue, self._shelf)
             self._journal = Journal(self._catalogue, self._dictionary)
+            self._quarantine = Quarantine(self._catalogue)
             self._statuses = Statuses(self._catalogue, self._dictionary)
         except BaseException:
             self._catalogue.close()
@@ -107,40 +108,11 @@ class SqliteStore:
         self, key: BatchKey, digest: bytes, received_unix_ns: int, payload: bytes
     ) -> None:
         """Put a batch aside that contradicts a stored one. Raises StoreError."""
-        with self._catalogue.writing("quarantine a batch") as connection:
-            row = connection.execute(
-                "INSERT INTO quarantine (received, host, boot, spool_epoch, sequence, digest, "
-                "payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    received_unix_ns,
-                    key.host,
-                    key.boot,
-                    key.spool_epoch.to_bytes(8),
-                    key.sequence.to_bytes(8),
-                    digest,
-                    zstandard.compress(payload, 1),
-                ),
-            )
-            connection.execute(
-                "DELETE FROM quarantine WHERE id <= ?", ((row.lastrowid or 0) - MAX_QUARANTINED,)
-            )
+        self._quarantine.add(Quarantined(key, digest, received_unix_ns, payload))
 
-    def quarantined(self) -> list[tuple[BatchKey, bytes, int, bytes]]:
-        """Return (key, digest, received unix ns, payload) of what was put aside, oldest first."""
-        with self._catalogue.reading() as connection:
-            found = connection.execute(
-                "SELECT host, boot, spool_epoch, sequence, digest, received, payload "
-                "FROM quarantine ORDER BY id"
-            ).fetchall()
-        return [
-            (
-                BatchKey(host, boot, int.from_bytes(epoch), int.from_bytes(sequence)),
-                digest,
-                received,
-                zstandard.decompress(payload),
-            )
-            for host, boot, epoch, sequence, digest, received, payload in found
-        ]
+    def quarantined(self) -> list[Quarantined]:
+        """Return what was put aside, oldest first. Raises StoreError."""
+        return self._quarantine.all()
 
     def streams(self) -> list[StreamState]:
         """Return the dedupe state as of the last commit. Raises StoreError."""
@@ -236,7 +208,7 @@ class SqliteStore:
             counted = {name: number(connection, name) for name in TOTALS}
         directory = self._catalogue.directory
         with told(directory, "measure the store"):
-            size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+            size = sum(_size(path) for path in directory.rglob("*"))
         return Totals(bytes_on_disk=size, **counted)
 
     def energy_check(self) -> EnergyCheck:
@@ -284,9 +256,30 @@ class SqliteStore:
             else self._dictionary.devices_of(host, device)
         )
         return self._reader.read(
-            Wanted(kind, host_number, owners, *span, limit, resolution_ns, domain)
+            Wanted(
+                kind,
+                host_number,
+                owners,
+                _in_range(span[0]),
+                _in_range(span[1]),
+                limit,
+                resolution_ns,
+                domain,
+            )
         )
 
     def _devices_of(self, rows: Rows) -> list[DeviceId]:
         devices = self._dictionary.devices
         return [devices[owner][1] for owner in rows.owners.tolist()]
+
+
+def _in_range(unix_ns: int) -> int:
+    """Return a time that columns and the widening to whole bins can hold."""
+    return max(0, min(unix_ns, _FAR_UNIX_NS))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0  # retired while we looked

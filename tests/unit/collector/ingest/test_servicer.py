@@ -97,8 +97,9 @@ def test_a_conflict_is_refused_put_aside_and_the_first_stays(tmp_path: Path) -> 
             await agent.send(wire(host.batch()))
             assert (await agent.receive()).ack.sequence == 2
         assert collector.ingest.counters.conflicts == 1
-        ((key, found, _, payload),) = store.quarantined()
-        assert (key, found, payload) == (other.key, other.digest, encode_tables(other.tables))
+        (aside,) = store.quarantined()
+        assert (aside.key, aside.digest) == (other.key, other.digest)
+        assert aside.payload == encode_tables(other.tables)
         assert {w.start_unix_ns for w in store.windows(host.host, 0, 1 << 62)} == {
             host.start_unix_ns - 20 * 10**9,
             host.start_unix_ns - 10 * 10**9,
@@ -127,10 +128,12 @@ def test_bad_batches_are_refused_counted_and_harm_nobody(tmp_path: Path) -> None
                 assert refusal.reason == pb.REFUSAL_REASON_INVALID, reason
             await agent.send(wire(good, encoding=pb.ENCODING_ZSTD, payload=bomb))
             assert (await agent.receive()).refusal.reason == pb.REFUSAL_REASON_TOO_LARGE
+            await agent.send(wire(good, payload=bytes(MAX_PAYLOAD_BYTES + 1)))
+            assert (await agent.receive()).refusal.reason == pb.REFUSAL_REASON_TOO_LARGE
             packed = zstandard.compress(payload)
             await agent.send(wire(good, encoding=pb.ENCODING_ZSTD, payload=packed))
             assert (await agent.receive()).ack.sequence == 1
-        assert collector.ingest.counters.refused == dict.fromkeys([*bad, "too large"], 1)
+        assert collector.ingest.counters.refused == {**dict.fromkeys(bad, 1), "too large": 2}
         assert store.totals().batches == 1
 
     run(tmp_path, scenario)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 
 from chipwatt.collector.ingest.unpack import BatchRefused, unpack
 from chipwatt.core.codec import encode_tables
-from chipwatt.core.tables import check_tables
+from chipwatt.core.columns import SectionKind
+from chipwatt.core.tables import Table, check_tables
 from chipwatt.core.wire import MAX_PAYLOAD_BYTES, digest
 from chipwatt.v1 import telemetry_pb2 as pb
 from unit.collector.ingest.agents import wire
@@ -68,6 +69,14 @@ def test_a_bomb_without_a_length_is_not_unpacked() -> None:
     with pytest.raises(BatchRefused) as refused:
         unpack(HOST, wire(GOOD, encoding=pb.ENCODING_ZSTD, payload=bomb), 5)
     assert refused.value.reason == pb.REFUSAL_REASON_INVALID
+
+
+def test_a_device_with_two_names_is_refused() -> None:
+    device = GOOD.tables[SectionKind.DEVICE]
+    both = Table(device.kind, device.rows, {**device.columns, "ordinal": device["ordinal"] + 1})
+    payload = encode_tables({**GOOD.tables, SectionKind.DEVICE: both})
+    with pytest.raises(BatchRefused, match="DEVICE.ordinal"):
+        unpack(HOST, wire(GOOD, payload=payload, digest=digest(payload)), 5)
 
 
 @settings(max_examples=300)

@@ -9,6 +9,7 @@ import pytest
 from chipwatt.collector.store.config import DAY_NS, HOUR_NS, MINUTE_NS
 from chipwatt.collector.store.contract import HostRow
 from chipwatt.collector.store.faults import StoreFull
+from chipwatt.collector.store.quarantine import Quarantined
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.core.errors import StoreError
 from chipwatt.core.identity import DeviceId
@@ -71,6 +72,8 @@ def test_ranges_limits_devices_and_domains(tmp_path: Path) -> None:
     assert one == [w for w in expected if w.device == host.ids[1]]
     assert store.windows(host.host, begin, end, domain=Domain.DRAM) == []
     assert store.windows(host.host, end, begin) == []
+    everything = store.windows(host.host, -(1 << 70), 1 << 70, resolution_ns=HOUR_NS)
+    assert sum(w.energy_uj for w in everything) == host.sent_uj
     assert store.windows(host.host, begin, end, limit=0) == []
     assert store.windows(b"?" * 16, begin, end) == []
     assert store.windows(host.host, begin, end, device=DeviceId(host.ids[0].kind, 99)) == []
@@ -232,14 +235,13 @@ def test_a_wrong_clock_moves_a_rows_place_not_its_content(tmp_path: Path) -> Non
 def test_conflicts_are_put_aside_within_bounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chipwatt.collector.store.sqlite_store.MAX_QUARANTINED", 3)
+    monkeypatch.setattr("chipwatt.collector.store.quarantine.MAX_QUARANTINED", 3)
     store = SqliteStore(config(tmp_path / "store"))
     batch = FakeHost(1).batch()
     for n in range(5):
         store.quarantine(batch.key, batch.digest, n, b"payload %d" % n)
     kept = store.quarantined()
-    assert [row[2:] for row in kept] == [(n, b"payload %d" % n) for n in (2, 3, 4)]
-    assert kept[0][0] == batch.key
+    assert kept == [Quarantined(batch.key, batch.digest, n, b"payload %d" % n) for n in (2, 3, 4)]
     store.close()
 
 
@@ -266,6 +268,10 @@ def test_places_that_are_no_store_are_refused_in_a_sentence(tmp_path: Path) -> N
     store._catalogue._writer.execute("PRAGMA user_version=99")
     store.close()
     with pytest.raises(StoreError, match="written by a newer Chipwatt"):
+        SqliteStore(config(tmp_path / "store"))
+    (tmp_path / "store" / "catalogue.sqlite").unlink()
+    (tmp_path / "store" / "blocks" / "raw-00000001.sqlite").touch()
+    with pytest.raises(StoreError, match="holds blocks but no catalogue"):
         SqliteStore(config(tmp_path / "store"))
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "catalogue.sqlite").write_bytes(b"not a database at all, sorry " * 100)

@@ -1,0 +1,42 @@
+"""Options that questions share."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from chipwatt.cli import main, options
+from chipwatt.client import DeviceInfo
+from chipwatt.core.identity import DeviceId, pci_uid
+from chipwatt.core.model import DeviceKind
+
+DEVICES = (
+    DeviceInfo(DeviceId(DeviceKind.CPU, 1), ()),
+    DeviceInfo(DeviceId(DeviceKind.CPU, 11), ()),
+    DeviceInfo(DeviceId(DeviceKind.GPU, 0, pci_uid("0000:c1:00.0")), ()),
+)
+
+
+def test_a_part_of_a_name_is_enough_and_an_exact_name_wins() -> None:
+    assert options.pick_device(DEVICES, "c1:00") == DEVICES[2]
+    assert options.pick_device(DEVICES, "CPU/1") == DEVICES[0]
+    assert options.pick_device(DEVICES, "cpu/11") == DEVICES[1]
+    assert options.pick_device(DEVICES, "") is None
+
+
+@pytest.mark.parametrize(("wanted", "count"), [("cpu", "2"), ("gpu/7", "none")])
+def test_what_fits_several_or_none_is_refused(wanted: str, count: str) -> None:
+    with pytest.raises(options.NoSuchThing, match=f"fits {count} of the host's devices: .*cpu/1"):
+        options.pick_device(DEVICES, wanted)
+
+
+def test_durations_have_units() -> None:
+    assert options.duration_ns("10min") == 600 * 10**9
+    with pytest.raises(argparse.ArgumentTypeError, match="no number with one of the units"):
+        options.duration_ns("10 parsecs")
+
+
+def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(options.ADDRESS_VARIABLE, "collector.example:9733")
+    assert main.parser_for().parse_args(["hosts"]).collector == "collector.example:9733"
