@@ -117,3 +117,24 @@ def test_a_second_up_on_the_same_state_is_told_so(tmp_path: Path) -> None:
         no_traceback(second.stderr, third.stderr)
         up.terminate()
         up.communicate(timeout=40)
+
+
+def test_where_nothing_can_be_measured_it_says_how_to_find_out_why(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        '[sensing]\nsources = ["rapl_powercap"]\n'
+        f'[sources.rapl_powercap]\nsysfs = "{tmp_path}"\n'
+    )
+    result = chipwatt("up", "--for", "2s", "--config", config)
+    assert result.returncode == 0, result.stderr
+    assert "nothing was measured: `chipwatt sensors` says why" in result.stdout
+
+
+def test_a_wrong_setting_names_the_users_own_file(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text("[sources.rapl_powercap]\nsysroot = '/sys'\n")
+    result = chipwatt("up", "--config", config)
+    assert result.returncode == 78
+    assert str(config) in result.stderr
+    assert "sysroot" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -23,8 +23,8 @@ from chipwatt.core.model import AbsentReason, GapReason
 
 LOST_NS: Final = 5 * NS_PER_S
 """A sensor that is silent for this long, and for four polls, is lost."""
-REOPEN_NS: Final = 60 * NS_PER_S
-REOPEN_MAX_NS: Final = 16 * REOPEN_NS
+REOPEN_NS: Final = 5 * NS_PER_S
+REOPEN_MAX_NS: Final = 64 * REOPEN_NS
 
 _log = logging.getLogger(__name__)
 

@@ -117,7 +117,13 @@ def host(message: query_pb2.Host) -> HostInfo:
 
 def status(message: query_pb2.GetCollectorStatusResponse) -> CollectorStatus:
     """Read a collector's counters."""
-    return CollectorStatus(**_plain(message, CollectorStatus))
+    counters = {
+        name: getattr(message, name)
+        for name in CollectorStatus.__dataclass_fields__
+        if name != "root_energy_uj"
+    }
+    energy_uj = message.root_energy_j * 1_000_000 + message.root_energy_rest_uj
+    return CollectorStatus(root_energy_uj=energy_uj, **counters)
 
 
 def provenance(message: placement_pb2.Provenance) -> Provenance:

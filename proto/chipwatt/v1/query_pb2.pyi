@@ -749,7 +749,8 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
     REFUSED_FIELD_NUMBER: builtins.int
     STORE_BYTES_FIELD_NUMBER: builtins.int
     CONNECTED_FIELD_NUMBER: builtins.int
-    ROOT_ENERGY_UJ_FIELD_NUMBER: builtins.int
+    ROOT_ENERGY_J_FIELD_NUMBER: builtins.int
+    ROOT_ENERGY_REST_UJ_FIELD_NUMBER: builtins.int
     OTLP_POINTS_SENT_FIELD_NUMBER: builtins.int
     OTLP_POINTS_REJECTED_FIELD_NUMBER: builtins.int
     OTLP_LAG_MS_FIELD_NUMBER: builtins.int
@@ -762,8 +763,11 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
     refused: builtins.int
     store_bytes: builtins.int
     connected: builtins.int
-    root_energy_uj: builtins.int
-    """Sum over root domains of all energy stored."""
+    root_energy_j: builtins.int
+    """Sum over root domains of all energy stored: whole joules, and the rest.
+    A fleet of 100 MW would overflow 64 bits of microjoules in two days.
+    """
+    root_energy_rest_uj: builtins.int
     otlp_points_sent: builtins.int
     otlp_points_rejected: builtins.int
     otlp_lag_ms: builtins.int
@@ -779,11 +783,12 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
         refused: builtins.int = ...,
         store_bytes: builtins.int = ...,
         connected: builtins.int = ...,
-        root_energy_uj: builtins.int = ...,
+        root_energy_j: builtins.int = ...,
+        root_energy_rest_uj: builtins.int = ...,
         otlp_points_sent: builtins.int = ...,
         otlp_points_rejected: builtins.int = ...,
         otlp_lag_ms: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["batches_stored", b"batches_stored", "conflicts", b"conflicts", "connected", b"connected", "device_windows_stored", b"device_windows_stored", "duplicates_absorbed", b"duplicates_absorbed", "gaps_stored", b"gaps_stored", "host_seconds_stored", b"host_seconds_stored", "otlp_lag_ms", b"otlp_lag_ms", "otlp_points_rejected", b"otlp_points_rejected", "otlp_points_sent", b"otlp_points_sent", "refused", b"refused", "root_energy_uj", b"root_energy_uj", "store_bytes", b"store_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batches_stored", b"batches_stored", "conflicts", b"conflicts", "connected", b"connected", "device_windows_stored", b"device_windows_stored", "duplicates_absorbed", b"duplicates_absorbed", "gaps_stored", b"gaps_stored", "host_seconds_stored", b"host_seconds_stored", "otlp_lag_ms", b"otlp_lag_ms", "otlp_points_rejected", b"otlp_points_rejected", "otlp_points_sent", b"otlp_points_sent", "refused", b"refused", "root_energy_j", b"root_energy_j", "root_energy_rest_uj", b"root_energy_rest_uj", "store_bytes", b"store_bytes"]) -> None: ...
 
 Global___GetCollectorStatusResponse: typing_extensions.TypeAlias = GetCollectorStatusResponse

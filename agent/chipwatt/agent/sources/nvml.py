@@ -8,8 +8,9 @@ One sensor a GPU, the first of these that it answers (facts: nvml.h 13.5):
 3. ``nvmlDeviceGetPowerUsage``: the mean of the last second on Ampere and newer,
    but instantaneous on GA100 (A100, A30; compute capability 8.0) and older.
 
-A GPU that falls off the bus gives no more readings, the others go on; once all
-are gone the source breaks, and whoever runs it may open it anew. Process lists
+A GPU that falls off the bus gives no readings, the others go on; it is looked
+for again every ten seconds. Once all are gone, or the driver is, the source
+breaks, and whoever runs it may open it anew. Process lists
 are never asked for: that call holds the driver's global lock for milliseconds.
 """
 
@@ -45,6 +46,7 @@ _NO_DATA = 21
 _GPU_GONE = frozenset({15, 16, 28})  # lost, reset required, not found
 _LIBRARY_GONE = frozenset({1, 9, 18})  # uninitialized, driver not loaded, version mismatch
 _REFRESH_NS = 100 * NS_PER_MS
+_SEARCH_NS = 10 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,10 @@ class NvmlConfig:
 class _Gpu:
     handle: Any
     sensor: Sensor
-    read: Callable[[], int]
-    """µJ or mW, as the sensor says; raises NVMLError."""
-    lost: bool = False
+    read: Callable[[Any], int]
+    """From a handle to µJ or mW, as the sensor says; raises NVMLError."""
+    search_ns: int | None = None
+    """When a lost GPU is looked for next; None while it is there."""
 
 
 @source("nvml", NvmlConfig)
@@ -111,19 +114,22 @@ class NvmlSource:
         readings = []
         failure: Exception | None = None
         for position, gpu in enumerate(self._gpus):
-            if gpu.lost:
+            if gpu.search_ns is not None and self.clock.mono_ns() < gpu.search_ns:
                 continue
             try:
-                value = gpu.read()
+                if gpu.search_ns is not None:
+                    gpu.handle = self._found_again(gpu)
+                value = gpu.read(gpu.handle)
             except self._nvml.NVMLError as error:
                 if error.value in _LIBRARY_GONE:
                     raise
                 if error.value in _GPU_GONE:
-                    gpu.lost = True
+                    gpu.search_ns = self.clock.mono_ns() + _SEARCH_NS
                     continue
                 self.transient_errors += 1
                 failure = error
             else:
+                gpu.search_ns = None
                 readings.append(Reading(position, self.clock.mono_ns(), value))
         if readings:
             return readings
@@ -135,7 +141,7 @@ class NvmlSource:
         return [
             (position, found)
             for position, gpu in enumerate(self._gpus)
-            if not gpu.lost and (found := self._throttle(gpu.handle)) != Throttle()
+            if gpu.search_ns is None and (found := self._throttle(gpu.handle)) != Throttle()
         ]
 
     def close(self) -> None:
@@ -164,17 +170,25 @@ class NvmlSource:
         )
         energy = replace(power, quantity=Quantity.ENERGY_UJ, resolution_uj=1000)
         usage = replace(power, averaging_ns=self._usage_averaging_ns(handle))
-        choices: tuple[tuple[Sensor, Callable[[], int]], ...] = (
-            (energy, lambda: int(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) * 1000),
-            (energy, lambda: self._field(handle, _FIELD_ENERGY_MJ) * 1000),
-            (power, lambda: self._field(handle, _FIELD_POWER_INSTANT_MW)),
-            (usage, lambda: int(nvml.nvmlDeviceGetPowerUsage(handle))),
+        choices: tuple[tuple[Sensor, Callable[[Any], int]], ...] = (
+            (energy, lambda gpu: int(nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)) * 1000),
+            (energy, lambda gpu: self._field(gpu, _FIELD_ENERGY_MJ) * 1000),
+            (power, lambda gpu: self._field(gpu, _FIELD_POWER_INSTANT_MW)),
+            (usage, lambda gpu: int(nvml.nvmlDeviceGetPowerUsage(gpu))),
         )
         for sensor, read in choices:
             with contextlib.suppress(nvml.NVMLError):
-                read()
+                read(handle)
                 return _Gpu(handle, sensor, read)
         return None
+
+    def _found_again(self, gpu: _Gpu) -> Any:
+        """Return a lost GPU's new handle: handles do not outlive a fall from the bus."""
+        device = gpu.sensor.device
+        if device.uid >> 33:
+            text = f"GPU-{uuid.UUID(int=device.uid)}"
+            return self._nvml.nvmlDeviceGetHandleByUUID(text.encode())
+        return gpu.handle
 
     def _device(self, handle: Any, index: int) -> DeviceId:
         text = str(self._ask(self._nvml.nvmlDeviceGetUUID, handle))

@@ -95,6 +95,13 @@ def test_a_lost_gpu_stops_and_the_others_go_on(tmp_path: Path) -> None:
     assert [position for position, _ in throttles] == [1]
 
 
+def test_a_lost_gpu_is_found_again(tmp_path: Path) -> None:
+    times = {"lost_at_ns": 2 * NS_PER_S, "lost_until_ns": 14 * NS_PER_S}
+    gpus = [nvml.gpu(1, steady(1000), **times), nvml.gpu(2, steady(1000))]
+    _, *rows = nvml.drive(tmp_path, gpus, [OPEN, *polls(1000, 3000, 13_500, 24_000, 24_100)])
+    assert [[r[0] for r in row] for row in rows] == [[0, 1], [1], [1], [0, 1], [0, 1]]
+
+
 def test_when_all_are_lost_the_source_breaks_and_opens_anew(tmp_path: Path) -> None:
     times = {"lost_at_ns": NS_PER_S, "lost_until_ns": 3 * NS_PER_S}
     steps = [OPEN, *polls(500, 2000), {"do": "close"}, OPEN, {**OPEN, "at_ns": 4 * NS_PER_S}]

@@ -25,6 +25,7 @@ ARRIVALS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ARRIVALS)
 def test_verdicts(arrivals: list[tuple[tuple[bytes, bytes, int], int, bytes]]) -> None:
     dedupe, model = Dedupe(), dict[BatchKey, bytes]()

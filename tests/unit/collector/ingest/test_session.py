@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import hypothesis.strategies as st
-from hypothesis import given
+from hypothesis import given, settings
 
 from chipwatt.collector.ingest.commit import Outcome
 from chipwatt.collector.ingest.identity import Identity
@@ -18,6 +18,7 @@ OUTCOMES = st.lists(
 Key = tuple[int, int]
 
 
+@settings(deadline=None)
 @given(OUTCOMES, st.data())
 def test_an_ack_covers_only_what_is_stored(
     outcomes: list[tuple[int, Outcome]], data: st.DataObject

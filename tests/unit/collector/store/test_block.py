@@ -16,11 +16,13 @@ from unit.collector.store.batches import FakeHost
 from unit.collector.store.tables_strategy import rows, same
 
 
+@settings(deadline=None)
 @given(rows())
 def test_every_table_comes_back(some: Rows) -> None:
     assert same(decode(encode(some)), some)
 
 
+@settings(deadline=None)
 @given(rows(SectionKind.DEVICE_WINDOW), st.data())
 def test_rows_are_taken_and_joined_as_rows(some: Rows, data: st.DataObject) -> None:
     order = np.array(data.draw(st.permutations(range(len(some)))), dtype=np.int64)
@@ -34,7 +36,7 @@ def test_rows_are_taken_and_joined_as_rows(some: Rows, data: st.DataObject) -> N
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_damage_is_noticed(data: st.DataObject) -> None:
     table = tables_from_records(FakeHost(1).records())[SectionKind.DEVICE_WINDOW]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from chipwatt.collector.store.ranges import Ranges
 
@@ -15,6 +15,7 @@ PAIRS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_ranges_are_a_set(pairs: list[tuple[int, int]]) -> None:
     ranges, model = Ranges(), set[int]()

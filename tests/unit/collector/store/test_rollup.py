@@ -143,7 +143,7 @@ def test_what_is_not_adjacent_stays_apart() -> None:
     assert rolled(adjacent, 10 * NS_PER_S) == adjacent
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.tuples(*(ENERGY,) * 4), POWER, POWER, ENERGY), min_size=1, max_size=10)
 )
