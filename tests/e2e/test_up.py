@@ -13,6 +13,8 @@ import pytest
 
 from chipwatt.client import CollectorClient
 from e2e.programs import PYTHON, alive, children, chipwatt, no_traceback, until
+from fakes import nvml
+from fakes.scenario import steady, write_scenario
 
 pytestmark = pytest.mark.e2e
 
@@ -122,8 +124,7 @@ def test_a_second_up_on_the_same_state_is_told_so(tmp_path: Path) -> None:
 def test_where_nothing_can_be_measured_it_says_how_to_find_out_why(tmp_path: Path) -> None:
     config = tmp_path / "agent.toml"
     config.write_text(
-        '[sensing]\nsources = ["rapl_powercap"]\n'
-        f'[sources.rapl_powercap]\nsysfs = "{tmp_path}"\n'
+        f'[sensing]\nsources = ["rapl_powercap"]\n[sources.rapl_powercap]\nsysfs = "{tmp_path}"\n'
     )
     result = chipwatt("up", "--for", "2s", "--config", config)
     assert result.returncode == 0, result.stderr
@@ -138,3 +139,21 @@ def test_a_wrong_setting_names_the_users_own_file(tmp_path: Path) -> None:
     assert str(config) in result.stderr
     assert "sysroot" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_gpus_of_a_vendor_library(tmp_path: Path) -> None:
+    scenario = tmp_path / "gpus"
+    write_scenario(scenario, [nvml.gpu(0, steady(300_000)), nvml.gpu(1, steady(150_000))])
+    config = tmp_path / "agent.toml"
+    config.write_text('[sensing]\nsources = ["nvml"]\n')
+    result = subprocess.run(
+        [PYTHON, "-m", "chipwatt.cli", "up", "--for", "8s", "--json", "--config", config],
+        capture_output=True, text=True, timeout=60, check=False, env=nvml.environment(scenario),
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["sources"] == ["nvml"]
+    assert summary["devices"] == 2
+    assert "ESTIMATED" not in summary["flags"]
+    mean_mw = summary["energy_uj"] / summary["host_seconds_stored"] / 1000
+    assert mean_mw == pytest.approx(450_000, rel=0.15)

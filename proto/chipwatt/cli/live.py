@@ -48,26 +48,24 @@ class Seen:
                 self.flags |= second.flags
 
     @property
-    def newest_unix_ns(self) -> int:
-        """Where a query must begin to miss nothing; 0 at first."""
-        newest = [tally.latest.start_unix_ns for tally in self.tallies.values() if tally.latest]
-        newest += [self.seconds[-1].start_unix_ns] if self.seconds else []
-        return min(newest, default=0)
+    def windows_since_unix_ns(self) -> int:
+        """Where the next query for windows must begin to miss none; 0 at first.
+
+        One window before the device that is furthest behind, since windows of
+        devices that start later, or report late, begin there.
+        """
+        newest = [tally.latest for tally in self.tallies.values() if tally.latest]
+        return min((each.start_unix_ns - 2 * each.duration_ns for each in newest), default=0)
+
+    @property
+    def seconds_since_unix_ns(self) -> int:
+        """Where the next query for host seconds must begin; 0 at first."""
+        return self.seconds[-1].start_unix_ns if self.seconds else 0
 
     @property
     def energy_uj(self) -> int:
         """Energy of the root domains in the device windows seen."""
         return sum(tally.energy_uj for tally in self.tallies.values() if tally.root)
-
-    @property
-    def devices(self) -> int:
-        return len({device for device, _ in self.tallies})
-
-    @property
-    def sources(self) -> list[str]:
-        """The interfaces that numbers came from."""
-        known = (tally.provenance for tally in self.tallies.values())
-        return sorted({each.interface.name.lower() for each in known if each})
 
     @property
     def estimated(self) -> bool:

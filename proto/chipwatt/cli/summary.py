@@ -15,7 +15,7 @@ from chipwatt.cli.tables import plain
 from chipwatt.core.model import Flag, flag_names
 
 if TYPE_CHECKING:
-    from chipwatt.client import CollectorStatus
+    from chipwatt.client import CollectorStatus, DeviceInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,19 @@ class Summary:
     """The collector's counters as the run began; a kept store has a past."""
     after: CollectorStatus
     host: str
-    devices: int
+    devices: Sequence[DeviceInfo]
     agent: Mapping[str, Any]
     """The agent's last word of itself."""
     costs: Sequence[Cost]
     start_cpu_ns: int
     """CPU time of the agent's processes until the first second had arrived."""
     state_dir: Path | None
+
+    @property
+    def sources(self) -> list[str]:
+        """The interfaces in use, by name."""
+        sensors = (sensor for info in self.devices for sensor in info.sensors)
+        return sorted({sensor.interface.name.lower() for sensor in sensors})
 
     @property
     def unacked(self) -> int:
@@ -48,8 +54,8 @@ class Summary:
         return {
             "host": self.host,
             "elapsed_ns": self.elapsed_ns,
-            "sources": self.seen.sources,
-            "devices": self.devices,
+            "sources": self.sources,
+            "devices": len(self.devices),
             "host_seconds_stored": self._grown("host_seconds_stored"),
             "device_windows_stored": self._grown("device_windows_stored"),
             "gaps_stored": self._grown("gaps_stored"),
@@ -75,12 +81,13 @@ class Summary:
 
     def _lines(self) -> list[str]:
         energy = energy_text(self._grown("root_energy_uj"))
-        sources = ", ".join(self.seen.sources) or "no sensor"
+        sources = ", ".join(self.sources) or "no sensor"
+        devices = "1 device" if len(self.devices) == 1 else f"{len(self.devices)} devices"
         seconds, windows, gaps = (
             self._grown(f"{kind}_stored") for kind in ("host_seconds", "device_windows", "gaps")
         )
         lines = [
-            f"{energy} in {duration_text(self.elapsed_ns)}, {self.devices} device(s), by {sources}",
+            f"{energy} in {duration_text(self.elapsed_ns)} by {devices}, through {sources}",
             f"stored: {seconds} host seconds, {windows} device windows, {gaps} gaps",
             f"not yet acked: {self.unacked}",
         ]

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
                 before=before,
                 after=collector.status(),
                 host=watch.host,
-                devices=len(collector.devices(watch.host).devices) if watch.host else 0,
+                devices=collector.devices(watch.host).devices if watch.host else (),
                 agent=station.agent_status(),
                 costs=costs,
                 start_cpu_ns=watch.meter.start_cpu_ns,
@@ -115,6 +115,7 @@ class _Watch:
         self._collector = collector
         self._started_ns = started_ns
         self._time_ns: int | None = args.time_ns
+        self._look_back_ns = _LOOK_BACK_NS + 2 * options.duration_ns(args.window)
         self._screen = open_screen(address, quiet=args.json)
 
     def until(self, stop: Interrupts) -> None:
@@ -135,10 +136,12 @@ class _Watch:
             if not hosts or not hosts[-1].devices:
                 return  # it has said hello and no more
             self.host = hosts[-1].host_id
-        since_unix_ns = max(self.seen.newest_unix_ns, time.time_ns() - _LOOK_BACK_NS)
+        oldest_unix_ns = time.time_ns() - self._look_back_ns
+        windows_unix_ns = max(self.seen.windows_since_unix_ns, oldest_unix_ns)
+        seconds_unix_ns = max(self.seen.seconds_since_unix_ns, oldest_unix_ns)
         self.seen.take(
-            self._collector.windows(self.host, since_unix_ns),
-            self._collector.host_seconds(self.host, since_unix_ns),
+            self._collector.windows(self.host, windows_unix_ns),
+            self._collector.host_seconds(self.host, seconds_unix_ns),
         )
         if self.seen.seconds:
             self.meter.begin()

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,69 +14,12 @@ from chipwatt.agent.channel import TlsConfig
 from chipwatt.agent.spool.contract import SpoolCounts
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.agent.spool.threaded import ThreadedSpool
-from chipwatt.agent.uplink import Host, Uplink, UplinkConfig
+from chipwatt.agent.uplink import Uplink
 from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.settings import Duration
 from chipwatt.v1 import telemetry_pb2 as pb
 from fakes.telemetry_server import Behaviour, TelemetryServer
-
-BOOT = bytes(range(16))
-HOST = Host(b"h" * 16, BOOT, 1_002_003)
-FAST = UplinkConfig(
-    retry_least=Duration(5 * NS_PER_MS),
-    retry_most=Duration(20 * NS_PER_MS),
-    retry_refused=Duration(60_000 * NS_PER_MS),
-)
-
-
-async def poll(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - what it looks at has no event
-        await asyncio.sleep(0.005)
-
-
-class Rig:
-    """A spool, an uplink that runs, and the other end."""
-
-    def __init__(self, server: TelemetryServer, spool: ThreadedSpool, uplink: Uplink) -> None:
-        self.server, self.spool, self.uplink = server, spool, uplink
-
-    async def append(self, *payloads: bytes) -> None:
-        await self.spool.append([(payload, b"") for payload in payloads])
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            await poll(condition)
-
-    def payloads(self) -> list[bytes]:
-        return [self.server.stored[key] for key in sorted(self.server.stored)]
-
-
-@asynccontextmanager
-async def rig(
-    directory: Path, config: UplinkConfig = FAST, behaviour: Behaviour | None = None
-) -> AsyncIterator[Rig]:
-    server = TelemetryServer()
-    server.behaviour = behaviour or Behaviour()
-    await server.start()
-    spool = ThreadedSpool(Spool(directory, BOOT))
-    uplink = Uplink(server.address, config, TlsConfig(), HOST, spool, lambda: 12345)
-    running = asyncio.create_task(uplink.run())
-    try:
-        yield Rig(server, spool, uplink)
-        assert not running.done(), running.exception()
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await spool.close()
-        await server.stop()
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(60):
-            await test
-
-    asyncio.run(limited())
+from fakes.uplink_rig import BOOT, FAST, HOST, poll, rig, run
 
 
 def test_delivers_in_spool_order_and_settles(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import rich.console
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chipwatt.cli.live import ESTIMATED, Seen, device_table, plain_line
 from chipwatt.cli.screen import TableScreen
@@ -15,6 +17,8 @@ from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind, Flag
 from chipwatt.core.records import DeviceWindow, HostSecond
 from unit.cli.test_tally import NS, window
+
+START_NS = 1_800_000_000 * NS
 
 
 def second(index: int, cpu_mj: int = 5_000, gpu_mj: int = 0, flags: int = 0) -> HostSecond:
@@ -49,15 +53,32 @@ def test_overlapping_answers_count_once() -> None:
     assert seen.host_seconds == 3
     assert sum(tally.windows for tally in seen.tallies.values()) == 6
     assert seen.energy_uj == 6 * 100_000 * 10_000
-    assert seen.devices == 2
-    assert seen.sources == ["nvml"]
 
 
-def test_a_query_from_the_newest_misses_no_slower_device() -> None:
-    seen = Seen()
-    made = windows(5)
-    seen.take([made[0], made[2], made[4], made[1]], [second(60)])
-    assert seen.newest_unix_ns == made[1].start_unix_ns
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 30))
+def test_looking_again_and_again_misses_nothing(steps: list[int], length_s: int) -> None:
+    """Windows come when they end, of two devices in turn; each look asks from where it must."""
+    made = [
+        replace(
+            each,
+            start_unix_ns=START_NS + index // 2 * length_s * NS,
+            start_mono_ns=index // 2 * length_s * NS,
+            duration_ns=length_s * NS,
+        )
+        for index, each in enumerate(windows(40))
+    ]
+    seen, come = Seen(), 0
+    for step in [*steps, len(made)]:
+        come = min(len(made), come + step)
+        ends_ns = max(each.start_unix_ns + each.duration_ns for each in made[:come])
+        stored = [s for s in map(second, range(300)) if s.start_unix_ns + NS <= ends_ns]
+        since_ns, seconds_ns = seen.windows_since_unix_ns, seen.seconds_since_unix_ns
+        seen.take(
+            [each for each in made[:come] if each.start_unix_ns >= since_ns],
+            [each for each in stored if each.start_unix_ns >= seconds_ns],
+        )
+    assert sum(tally.windows for tally in seen.tallies.values()) == len(made)
+    assert seen.host_seconds == min(300, 20 * length_s)
 
 
 def test_nested_domains_are_shown_but_not_added() -> None:

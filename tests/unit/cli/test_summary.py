@@ -9,10 +9,17 @@ from pathlib import Path
 from chipwatt.cli.cost import Cost
 from chipwatt.cli.live import Seen
 from chipwatt.cli.summary import Summary
-from chipwatt.client import CollectorStatus
-from chipwatt.core.model import Flag
+from chipwatt.client import CollectorStatus, DeviceInfo
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method
+from chipwatt.core.records import SensorStatus
 from unit.cli.test_live import second, windows
+from unit.cli.test_tally import window
 
+NVML = SensorStatus(
+    window(0, 1).device, Domain.BOARD, Interface.NVML, Method.COUNTER, True, 0, 0, 0, 0, 0
+)
+DEVICES = (DeviceInfo(NVML.device, (NVML,)), DeviceInfo(DeviceId(DeviceKind.CPU), ()))
 PAST = CollectorStatus(3, 100, 10, 1, 0, 0, 0, 4096, 1, 5_000_000, 0, 0, 0)
 
 
@@ -26,7 +33,7 @@ def summary(seen: Seen, state_dir: Path | None = None) -> Summary:
             PAST, host_seconds_stored=119, device_windows_stored=30, root_energy_uj=85_000_000
         ),
         host="ab" * 16,
-        devices=2,
+        devices=DEVICES,
         agent={"spool": {"unacked": 2, "held": 1}},
         costs=[Cost("agent", 10, 4_000, 20_000), Cost("sensing", 11, 6_000, 30_000)],
         start_cpu_ns=500_000_000,

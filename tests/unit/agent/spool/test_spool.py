@@ -1,44 +1,18 @@
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chipwatt.agent.spool.contract import SpoolConfig, Spooled
-from chipwatt.agent.spool.record import SEGMENT_HEADER_BYTES, START, Position
+from chipwatt.agent.spool.contract import SpoolConfig
+from chipwatt.agent.spool.record import SEGMENT_HEADER_BYTES, Position
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.core.errors import SpoolError
 from chipwatt.core.settings import Size
-
-BOOT = bytes(range(16))
-SMALL = SpoolConfig(quota=Size(16384), segment=Size(4096))
-
-
-def read_all(spool: Spool) -> list[Spooled]:
-    found: list[Spooled] = []
-    while more := spool.read_from(found[-1].position if found else START, 4096):
-        found += more
-    return found
-
-
-def payloads(spool: Spool) -> list[bytes]:
-    return [record.payload for record in read_all(spool)]
-
-
-def filled(directory: Path, *texts: bytes) -> None:
-    spool = Spool(directory, BOOT)
-    for text in texts:
-        spool.append([(text, b"memory of " + text)])
-    spool.close()
-
-
-def newest(directory: Path) -> Path:
-    return max(directory.glob("*.seg"))
+from fakes.spools import BOOT, SMALL, filled, newest, payloads, read_all
 
 
 def test_keys_count_up_within_one_random_epoch(tmp_path: Path) -> None:
@@ -199,70 +173,6 @@ def test_an_unknown_boot_is_never_taken_for_the_same(tmp_path: Path) -> None:
         spool.close()
     spool = Spool(tmp_path, bytes(16))
     assert [r.sequence for r in read_all(spool)] == [1, 1]
-    spool.close()
-
-
-def failing_after(calls: int) -> Callable[[int], None]:
-    def sync(descriptor: int) -> None:
-        nonlocal calls
-        calls -= 1
-        if calls < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(descriptor)
-
-    return sync
-
-
-@pytest.mark.parametrize("calls", range(6))
-def test_after_a_failed_fsync_nothing_is_twice_and_the_epoch_is_new(
-    tmp_path: Path, calls: int
-) -> None:
-    spool = Spool(tmp_path, BOOT, sync=failing_after(calls))
-    spooled: list[bytes] = []
-    sentences: list[str] = []
-    for text in (b"a", b"b", b"c", b"d"):
-        try:
-            spool.append([(text, text)])
-            spooled.append(text)
-        except SpoolError as error:
-            sentences.append(str(error))
-    assert len(spooled) + len(sentences) == 4
-    assert all("No space left on device" in s and str(tmp_path) in s for s in sentences)
-    assert payloads(spool) == spooled
-    spool.close()
-    again = Spool(tmp_path, BOOT)
-    assert payloads(again) == spooled
-    assert again.memory == (spooled[-1] if spooled else b"")
-    again.append([(b"e", b"")])
-    assert payloads(again) == [*spooled, b"e"]
-    again.close()
-
-
-def test_what_a_failed_write_left_behind_is_no_record(tmp_path: Path) -> None:
-    """S4: the bytes reached the disk although fsync said no, and could not be cut off."""
-    spool = Spool(tmp_path, BOOT)
-    spool.append([(b"a", b"")])
-    first = newest(tmp_path)
-    spool.close()
-    left: list[bytes] = []
-    failing = True
-
-    def sync(descriptor: int) -> None:
-        if failing:
-            left.append(first.read_bytes())
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        os.fsync(descriptor)
-
-    spool = Spool(tmp_path, BOOT, sync=sync)
-    with pytest.raises(SpoolError):
-        spool.append([(b"b" * 50, b"")])
-    assert b"b" * 50 in left[0]
-    failing = False
-    spool.append([(b"b" * 50, b"")])
-    spool.close()
-    first.write_bytes(left[0])
-    spool = Spool(tmp_path, BOOT)
-    assert payloads(spool) == [b"a", b"b" * 50]
     spool.close()
 
 

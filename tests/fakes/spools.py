@@ -1,0 +1,35 @@
+"""Reading a spool whole, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chipwatt.agent.spool.contract import SpoolConfig, Spooled
+from chipwatt.agent.spool.record import START
+from chipwatt.agent.spool.spool import Spool
+from chipwatt.core.settings import Size
+
+BOOT = bytes(range(16))
+SMALL = SpoolConfig(quota=Size(16384), segment=Size(4096))
+
+
+def read_all(spool: Spool) -> list[Spooled]:
+    found: list[Spooled] = []
+    while more := spool.read_from(found[-1].position if found else START, 4096):
+        found += more
+    return found
+
+
+def payloads(spool: Spool) -> list[bytes]:
+    return [record.payload for record in read_all(spool)]
+
+
+def filled(directory: Path, *texts: bytes) -> None:
+    spool = Spool(directory, BOOT)
+    for text in texts:
+        spool.append([(text, b"memory of " + text)])
+    spool.close()
+
+
+def newest(directory: Path) -> Path:
+    return max(directory.glob("*.seg"))
