@@ -12,7 +12,7 @@ from chipwatt.collector.store.contract import BatchKey, Block, IncomingBatch
 from chipwatt.core.codec import encode_records, tables_from_records
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method
+from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method, Statistic
 from chipwatt.core.records import DeviceWindow, Profile, Provenance, Records, Throttle
 from chipwatt.core.wire import digest
 
@@ -31,6 +31,7 @@ def a_window(
     *,
     device: DeviceId = GPU,
     domain: Domain = Domain.BOARD,
+    statistic: Statistic = Statistic.ENERGY,
     epoch: int = 1,
     duration_s: float = 10,
     method: Method = Method.COUNTER,
@@ -43,6 +44,7 @@ def a_window(
     return DeviceWindow(
         device=device,
         domain=domain,
+        statistic=statistic,
         start_unix_ns=T0_NS + start_ns,
         start_mono_ns=start_ns,
         duration_ns=round(duration_s * NS),

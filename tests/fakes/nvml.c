@@ -9,28 +9,34 @@
  *   limit_mw, max_limit_mw     enforced limit, largest limit (700 W both)
  *   throttled_power_ppm, throttled_thermal_ppm, throttled_brake_ppm
  *                              share of time spent under each limit
+ *   throttled_board_ppm        as these, by the board's limit; absent: not supported
+ *   text module NAME, text memory NAME   the device of the scenario whose load is what
+ *                              that power scope shows; absent: the scope is not supported
+ *   hidden                     1: only a load for a scope, no GPU
+ *   module_limit_mw            largest and current limit of the module
+ *   energy_of_module           1: the energy counter is that of the module's load
+ *   first_cpu                  the GPU hangs on the 72 CPUs from there; absent: nobody knows
+ *   mig                        1: MIG is on; whoever then touches a child ends the process
  *   error_energy, error_usage, error_fields, error_limits, error_uuid, error_cc
  *                              return code of that call, for ever
  *   field_error_ID, field_type_ID   return code or value type of one field
+ *   field_error_ID_SCOPE       return code of one field in power scope 1 or 2
+ *   scope_error_0              return code of every power field of the GPU's own scope
+ *   field_errors_from_ns       before that all these are well
  *   lost_at_ns, lost_until_ns  the GPU is off the bus in between
  *   unknown_at_ns, unknown_until_ns   reads fail with 999 in between
- *   unloaded_at_ns             the driver is gone from then on
- *   reset_at_ns                the driver reloads: its energy starts anew
+ *   unloaded_at_ns, unloaded_until_ns   the driver is gone in between; then its energy starts
+ *                              anew, and it answers only those that initialise again
+ *   reset_at_ns                energy starts anew, all else goes on
  *   slow_ns                    every call takes that long
  *
  * Environment: CHIPWATT_FAKE_NVML_INIT is what nvmlInit returns;
  * CHIPWATT_FAKE_CLOCK names a file with an int64 that replaces the time since
- * the start of the traces, so that a test need not wait.
+ * the start of the traces, so that a test need not wait; CHIPWATT_FAKE_CALLS
+ * names a file that gets a line with the name of every call on a GPU.
  */
-#include <fcntl.h>
-#include <unistd.h>
+#include "nvml_chip.h"
 
-#include "player.h"
-
-enum {
-    SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, INSUFFICIENT_SIZE = 7,
-    DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15, NOT_FOUND = 6, UNKNOWN = 999,
-};
 enum { TYPE_UINT = 1, TYPE_ULONGLONG = 3 };
 
 union value { double d; unsigned int ui; unsigned long ul; unsigned long long ull; long long sll; };
@@ -48,64 +54,6 @@ struct pci_info {
 _Static_assert(sizeof(struct field_value) == 40, "nvmlFieldValue_t");
 _Static_assert(sizeof(struct pci_info) == 68, "nvmlPciInfo_t");
 
-static int64_t now_ns(void) {
-    const char *path = getenv("CHIPWATT_FAKE_CLOCK");
-    if (!path) return player_now_ns();
-    int64_t value = 0;
-    int fd = open(path, O_RDONLY);
-    if (fd < 0 || read(fd, &value, sizeof value) != sizeof value) abort();
-    close(fd);
-    return value;
-}
-
-static int64_t number(const struct player_device *d, const char *key, int64_t otherwise) {
-    return player_number(d, key, otherwise);
-}
-
-static int between(const struct player_device *d, const char *from, const char *until, int64_t t_ns) {
-    return t_ns >= number(d, from, INT64_MAX) && t_ns < number(d, until, INT64_MAX);
-}
-
-/* Every call on a device begins here: it may be slow, and the device may be gone. */
-static int enter(void *handle, const char *error_key) {
-    struct player_device *d = handle;
-    if (!d) return INVALID_ARGUMENT;
-    int64_t slow_ns = number(d, "slow_ns", 0), t_ns = now_ns();
-    if (slow_ns) {
-        struct timespec wait = {slow_ns / 1000000000, slow_ns % 1000000000};
-        nanosleep(&wait, NULL);
-    }
-    if (t_ns >= number(d, "unloaded_at_ns", INT64_MAX)) return DRIVER_NOT_LOADED;
-    if (between(d, "lost_at_ns", "lost_until_ns", t_ns)) return GPU_IS_LOST;
-    if (between(d, "unknown_at_ns", "unknown_until_ns", t_ns)) return UNKNOWN;
-    return error_key ? (int)number(d, error_key, SUCCESS) : SUCCESS;
-}
-
-static int64_t shown_ns(const struct player_device *d) {
-    return player_refreshed(d, now_ns(), number(d, "refresh_ns", 100000000));
-}
-
-static uint64_t energy_mj(const struct player_device *d) {
-    int64_t t_ns = shown_ns(d), reset_ns = number(d, "reset_at_ns", INT64_MAX);
-    int64_t before_uj = t_ns >= reset_ns ? player_energy_uj(d, reset_ns) : 0;
-    return (uint64_t)(player_energy_uj(d, t_ns) - before_uj) / 1000;
-}
-
-/* The trailing mean that firmware shows; shorter at the very start of a trace. */
-static uint32_t mean_mw(const struct player_device *d, int64_t window_ns) {
-    int64_t t_ns = shown_ns(d);
-    if (window_ns > t_ns) window_ns = t_ns;
-    return (uint32_t)player_mean_mw(d, t_ns, window_ns);
-}
-
-static uint32_t instant_mw(const struct player_device *d) {
-    return mean_mw(d, number(d, "instant_ns", 25000000));
-}
-
-static uint32_t average_mw(const struct player_device *d) {
-    return mean_mw(d, number(d, "averaging_ns", 1000000000));
-}
-
 static int copy(char *to, unsigned int size, const char *text) {
     if (strlen(text) + 1 > size) return INSUFFICIENT_SIZE;
     strcpy(to, text);
@@ -118,7 +66,15 @@ int nvmlInitWithFlags(unsigned int flags) {
     (void)flags;
     const char *result = getenv("CHIPWATT_FAKE_NVML_INIT");
     if (result && atoi(result)) return atoi(result);
-    return player_load() ? DRIVER_NOT_LOADED : SUCCESS;
+    if (player_load()) return DRIVER_NOT_LOADED;
+    gpu_count = 0;
+    started_ns = now_ns();
+    for (int i = 0; i < player_count; i++) {
+        struct player_device *d = &player_devices[i];
+        if (between(d, "unloaded_at_ns", "unloaded_until_ns", started_ns)) return DRIVER_NOT_LOADED;
+        if (!number(d, "hidden", 0)) gpus[gpu_count++] = d;
+    }
+    return SUCCESS;
 }
 int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 int nvmlShutdown(void) { return SUCCESS; }
@@ -128,17 +84,17 @@ int nvmlSystemGetNVMLVersion(char *to, unsigned int size) { return copy(to, size
 
 /* ---- finding devices ---- */
 
-int nvmlDeviceGetCount_v2(unsigned int *count) { *count = (unsigned int)player_count; return SUCCESS; }
+int nvmlDeviceGetCount_v2(unsigned int *count) { *count = (unsigned int)gpu_count; return SUCCESS; }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **handle) {
-    if ((int)index >= player_count) return INVALID_ARGUMENT;
-    *handle = &player_devices[index];
+    if ((int)index >= gpu_count) return INVALID_ARGUMENT;
+    *handle = gpus[index];
     return between(*handle, "lost_at_ns", "lost_until_ns", now_ns()) ? GPU_IS_LOST : SUCCESS;
 }
 
 static int find(const char *key, const char *text, void **handle) {
-    for (int i = 0; i < player_count; i++)
-        if (!strcmp(player_text(&player_devices[i], key, ""), text))
+    for (int i = 0; i < gpu_count; i++)
+        if (!strcmp(player_text(gpus[i], key, ""), text))
             return nvmlDeviceGetHandleByIndex_v2((unsigned int)i, handle);
     return NOT_FOUND;
 }
@@ -169,6 +125,31 @@ int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) {
     return result;
 }
 
+int nvmlDeviceGetCpuAffinity(void *handle, unsigned int words, unsigned long *mask) {
+    int result = enter(handle, NULL);
+    int64_t first = number(handle, "first_cpu", -1);
+    if (result || first < 0) return result ? result : NOT_SUPPORTED;
+    memset(mask, 0, words * sizeof *mask);
+    for (int64_t cpu = first; cpu < first + 72 && cpu < 64 * (int64_t)words; cpu++)
+        mask[cpu / 64] |= 1UL << cpu % 64;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMigMode(void *handle, unsigned int *current, unsigned int *pending) {
+    int result = enter(handle, NULL);
+    *current = *pending = (unsigned int)number(handle, "mig", 0);
+    return result;
+}
+int nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned int *count) {
+    *count = number(handle, "mig", 0) ? 7 : 0;
+    return enter(handle, NULL);
+}
+int nvmlDeviceGetMigDeviceHandleByIndex(void *handle, unsigned int index, void **child) {
+    int result = enter(handle, NULL);
+    *child = &mig_child;
+    return result ? result : number(handle, "mig", 0) && index < 7 ? SUCCESS : NOT_FOUND;
+}
+
 /* ---- power and energy ---- */
 
 int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *mj) {
@@ -180,31 +161,40 @@ int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *mj) {
 /* A mean from Ampere on, but for GA100; instantaneous before (nvml.h). */
 int nvmlDeviceGetPowerUsage(void *handle, unsigned int *mw) {
     int result = enter(handle, "error_usage");
-    int64_t capability = number(handle, "cc_major", 9) * 10 + number(handle, "cc_minor", 0);
-    *mw = result ? 0 : capability > 80 ? average_mw(handle) : instant_mw(handle);
+    *mw = result ? 0 : average_mw(handle, handle);
     return result;
-}
-
-static uint64_t throttled_ns(const struct player_device *d, const char *key) {
-    return (uint64_t)((__int128)now_ns() * number(d, key, 0) / 1000000);
 }
 
 static void read_field(const struct player_device *d, struct field_value *v) {
     char key[32];
-    snprintf(key, sizeof key, "field_error_%u", v->field);
-    v->result = (int32_t)number(d, key, v->scope ? NOT_SUPPORTED : SUCCESS);
-    v->timestamp_us = time(NULL) * 1000000LL;
+    int power = v->field >= 185 && v->field <= 192;
+    const struct player_device *of = !v->scope ? d : v->scope == 1 ? load_of(d, "module")
+        : v->scope == 2 ? load_of(d, "memory") : NULL;
+    int32_t usual = !of || (v->scope && !power) ? NOT_SUPPORTED
+        : power && !v->scope ? (int32_t)number(d, "scope_error_0", SUCCESS) : SUCCESS;
+    if (v->scope == 2 && v->field != 185) usual = NOT_SUPPORTED; /* memory tells its mean alone */
+    if (v->scope) snprintf(key, sizeof key, "field_error_%u_%u", v->field, v->scope);
+    else snprintf(key, sizeof key, "field_error_%u", v->field);
+    int failing = now_ns() >= number(d, "field_errors_from_ns", 0);
+    v->result = failing ? (int32_t)number(d, key, usual) : of ? SUCCESS : NOT_SUPPORTED;
+    v->timestamp_us = now_ns() / 1000;
     v->latency_us = 1;
     memset(&v->value, 0xA5, sizeof v->value); /* what the driver does not write is rubbish */
     if (v->result) return;
+    int64_t limit_mw = number(d, v->scope ? "module_limit_mw" : "limit_mw", 700000);
+    int64_t max_mw = number(d, v->scope ? "module_limit_mw" : "max_limit_mw", 700000);
     v->type = TYPE_ULONGLONG;
     switch (v->field) {
     case 83: case 191: v->value.ull = energy_mj(d); break;
-    case 185: v->type = TYPE_UINT; v->value.ui = average_mw(d); break;
-    case 186: v->type = TYPE_UINT; v->value.ui = instant_mw(d); break;
-    case 188: v->type = TYPE_UINT; v->value.ui = (unsigned)number(d, "max_limit_mw", 700000); break;
-    case 190: v->type = TYPE_UINT; v->value.ui = (unsigned)number(d, "limit_mw", 700000); break;
+    case 185: v->type = TYPE_UINT; v->value.ui = average_mw(d, of); break;
+    case 186: v->type = TYPE_UINT; v->value.ui = instant_mw(d, of); break;
+    case 188: v->type = TYPE_UINT; v->value.ui = (unsigned)max_mw; break;
+    case 190: v->type = TYPE_UINT; v->value.ui = (unsigned)limit_mw; break;
     case 74: v->value.ull = throttled_ns(d, "throttled_power_ppm"); break;
+    case 77:
+        v->value.ull = throttled_ns(d, "throttled_board_ppm");
+        if (number(d, "throttled_board_ppm", -1) < 0) v->result = NOT_SUPPORTED;
+        break;
     case 269: case 270: v->value.ull = throttled_ns(d, "throttled_thermal_ppm"); break;
     case 271: v->value.ull = throttled_ns(d, "throttled_brake_ppm"); break;
     default: v->result = NOT_SUPPORTED;

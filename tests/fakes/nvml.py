@@ -13,14 +13,34 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from chipwatt.core.model import Domain, Statistic
 from fakes.build import HERE, build
 from fakes.scenario import FakeDevice, Point, write_scenario
 
 SONAME = "libnvidia-ml.so.1"
 DRIVER = HERE / "nvml_driver.py"
+OPEN: dict[str, Any] = {"do": "open"}
+Line = tuple[str, Domain, Statistic]
+"""Device, domain and statistic of a sensor."""
+
+
+def polls(*at_ms: int) -> list[dict[str, Any]]:
+    """Return the steps that poll at these times."""
+    return [{"do": "poll", "at_ns": at * 1_000_000} for at in at_ms]
+
+
+def lines(sensors: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """Return whose each sensor is."""
+    return [(s["device"], Domain(s["domain"]), Statistic(s["statistic"])) for s in sensors]
+
+
+def by_line(sensors: Sequence[Mapping[str, Any]], row: Sequence[Sequence[int]]) -> dict[Line, int]:
+    """Return the values of one poll by what they are."""
+    return {lines(sensors)[position]: value for position, _, value in row}
 
 
 def library_folder() -> Path:
@@ -36,6 +56,31 @@ def gpu(number: int, load: Sequence[Point], **settings: int) -> FakeDevice:
         "name": "NVIDIA H100",
     }
     return FakeDevice(f"gpu{number}", load, settings, texts)
+
+
+def superchip(
+    number: int,
+    load: Sequence[Point],
+    *,
+    module: Sequence[Point] = (),
+    memory: Sequence[Point] = (),
+    module_name: str = "",
+    **settings: int,
+) -> list[FakeDevice]:
+    """Return a GPU with power scopes around and inside it, and what bears their loads.
+
+    ``module_name`` names the load of a module that another GPU brought.
+    """
+    chip = gpu(number, load, **settings)
+    texts = {**chip.texts, "name": "NVIDIA GH200 480GB"}
+    loads = []
+    for scope, points in (("module", module), ("memory", memory)):
+        if points:
+            texts[scope] = f"{scope}{number}"
+            loads.append(FakeDevice(f"{scope}{number}", points, {"hidden": 1}))
+    if module_name:
+        texts["module"] = module_name
+    return [replace(chip, texts=texts), *loads]
 
 
 def environment(scenario: Path, library: Path | None = None) -> dict[str, str]:

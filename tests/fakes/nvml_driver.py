@@ -5,6 +5,8 @@ Standard input is a JSON list of steps, standard output one result each:
     {"do": "open"}              the sensors, or {"unavailable": reason, "detail": text}
     {"do": "poll", "at_ns": t}  [[sensor, mono_ns, value], ...] or {"error": class, "text": text}
     {"do": "throttle", "at_ns": t}
+    {"do": "errors"}            how many reads have failed since the source was opened
+    {"do": "forget", "file": f} deletes a file
     {"do": "close"}
 
 "timed": true with any of them gives {"took_ns": wall time} instead.
@@ -44,7 +46,7 @@ class FileClock:
 
 def plain(sensor: Sensor) -> dict[str, Any]:
     fields = {f.name: getattr(sensor, f.name) for f in dataclasses.fields(sensor)}
-    return {**fields, "device": str(sensor.device)}
+    return {**fields, "device": str(sensor.device), "statistic": sensor.statistic}
 
 
 def act(source: NvmlSource, step: dict[str, Any]) -> Any:
@@ -56,6 +58,10 @@ def act(source: NvmlSource, step: dict[str, Any]) -> Any:
         return list(source.poll())
     if step["do"] == "throttle":
         return [[at, dataclasses.asdict(found)] for at, found in source.throttle()]
+    if step["do"] == "errors":
+        return source.transient_errors
+    if step["do"] == "forget":
+        return Path(step["file"]).unlink()
     return source.close()
 
 

@@ -35,7 +35,7 @@ struct player_device {
     twice_mw_ns *energy; /* up to each point */
     size_t count;
     struct { char key[32]; int64_t value; } numbers[PLAYER_MAX_SETTINGS];
-    struct { char key[32]; char value[96]; } texts[PLAYER_MAX_SETTINGS];
+    struct { char key[32]; char value[512]; } texts[PLAYER_MAX_SETTINGS];
     int number_count, text_count;
 };
 
@@ -157,7 +157,7 @@ static int player_load(void) {
             player_load_trace(d, path);
         } else if (!strcmp(key, "text") && fields == 3 && d->text_count < PLAYER_MAX_SETTINGS) {
             snprintf(d->texts[d->text_count].key, 32, "%.31s", first);
-            snprintf(d->texts[d->text_count++].value, 96, "%.95s", rest);
+            snprintf(d->texts[d->text_count++].value, 512, "%.511s", rest);
         } else if (d->number_count < PLAYER_MAX_SETTINGS) {
             snprintf(d->numbers[d->number_count].key, 32, "%.31s", key);
             d->numbers[d->number_count++].value = atoll(first);

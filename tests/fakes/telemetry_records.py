@@ -16,6 +16,7 @@ from chipwatt.core.model import (
     GapReason,
     Interface,
     Method,
+    Statistic,
 )
 from chipwatt.core.records import (
     AbsentInterface,
@@ -76,12 +77,14 @@ def a_window(
     *,
     device: DeviceId = GPU,
     domain: Domain = Domain.BOARD,
+    statistic: Statistic = Statistic.ENERGY,
     cumulative_uj: int | None = None,
 ) -> DeviceWindow:
     """Return a window of 10 s with every field used."""
     return DeviceWindow(
         device=device,
         domain=domain,
+        statistic=statistic,
         start_unix_ns=second * NS_PER_S,
         start_mono_ns=second,
         duration_ns=10 * NS_PER_S,
@@ -111,6 +114,7 @@ def a_gap(second: int, upper_uj: int, *, device: DeviceId = GPU) -> Gap:
     return Gap(
         device=device,
         domain=Domain.BOARD,
+        statistic=Statistic.ENERGY,
         start_unix_ns=second * NS_PER_S,
         start_mono_ns=second,
         duration_ns=5 * NS_PER_S,
@@ -123,8 +127,9 @@ def a_gap(second: int, upper_uj: int, *, device: DeviceId = GPU) -> Gap:
 def a_sensor(device: DeviceId = GPU) -> SensorStatus:
     """Return the status of a board sensor."""
     return SensorStatus(
-        device, Domain.BOARD, Interface.NVML, Method.COUNTER, True, 20_000, 0, 10_000, 900, 10**6
-    )
+        device, Domain.BOARD, Statistic.ENERGY, Interface.NVML, Method.COUNTER, True,
+        20_000, 0, 10_000, 900, 10**6,
+    )  # fmt: skip
 
 
 ABSENT = AbsentInterface(Interface.AMDSMI, AbsentReason.LIBRARY_MISSING)

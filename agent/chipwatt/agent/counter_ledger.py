@@ -32,32 +32,37 @@ class CounterLedger(Ledger):
         self._raw_uj = 0
         self._total_uj = 0
         self._doubtful: list[tuple[int, int]] = []
+        self._fallen: list[tuple[int, int]] = []
+        self._base_uj = 0
+        """Cumulative energy at which this epoch began here."""
         self.retime(timing)
 
     def observe(self, mono_ns: int, value: int) -> None:
         since_ns = mono_ns - self.seen_ns
         delta_uj = value - self._raw_uj
         if 0 < since_ns <= self._plain_ns and 0 <= delta_uj <= self._plain_uj:
-            self.seen_ns = mono_ns
             if not delta_uj:
+                self.seen_ns = mono_ns
                 self.repeated += 1
                 return
-            self._raw_uj = value
-            self._total_uj += delta_uj
-            self.got += 1
-            self.changed_ns = mono_ns
-            self.times_ns.append(mono_ns)
-            self.cumulative_uj.append(self._total_uj)
-            return
+            if mono_ns - self.changed_ns <= self._stall_ns:
+                self.seen_ns = self.changed_ns = mono_ns
+                self._raw_uj = value
+                self._total_uj += delta_uj
+                self.got += 1
+                self.times_ns.append(mono_ns)
+                self.cumulative_uj.append(self._total_uj)
+                return
         self._look_twice(mono_ns, value)
 
     def resume(self, epoch: int, cumulative_uj: int, end_mono_ns: int) -> None:
         super().resume(epoch, cumulative_uj, end_mono_ns)
-        self._total_uj = cumulative_uj
+        self._total_uj = self._base_uj = cumulative_uj
         self._raw_uj = cumulative_uj % self._modulus_uj if self._modulus_uj else cumulative_uj
 
     def retime(self, timing: Timing) -> None:
         super().retime(timing)
+        self._stall_ns = timing.stall_ns
         # Up to here a rise is possible in any interval and cannot hide a wrap in a short one.
         self._plain_uj = self._possible_uj(0)
         if self._modulus_uj:
@@ -89,22 +94,29 @@ class CounterLedger(Ledger):
         # the time since the last answer, when it had not wrapped yet, is enough for it.
         owed_ns = since_ns if value < self._raw_uj else mono_ns - self.changed_ns
         if delta_uj < 0 or delta_uj > self._possible_uj(owed_ns):
-            self._impossible(mono_ns, value)
-        elif self._modulus_uj and delta_uj + self._modulus_uj <= possible_uj:
-            wraps = (possible_uj - delta_uj) // self._modulus_uj
-            bounds = (delta_uj, delta_uj + wraps * self._modulus_uj)
-            self._begin(mono_ns, value, self._away or GapReason.SENSOR_STALLED, bounds)
+            if value < self._raw_uj:
+                self._fall(mono_ns, value)
+            else:
+                self._doubt(mono_ns, value)
         elif self._away not in {None, GapReason.AGENT_DOWN} and value <= possible_uj:
             # It went away and may have started anew at zero in between: a restarted
             # counter cannot show more than what the time since allows.
             self._begin(mono_ns, value, self._away)
+        elif self._modulus_uj and delta_uj + self._modulus_uj <= possible_uj:
+            wraps = (possible_uj - delta_uj) // self._modulus_uj
+            bounds = (delta_uj, delta_uj + wraps * self._modulus_uj)
+            self._begin(mono_ns, value, self._away or GapReason.SENSOR_STALLED, bounds)
         else:
             self._go_on(mono_ns, value, delta_uj)
 
     def _go_on(self, mono_ns: int, value: int, delta_uj: int) -> None:
+        self._drop_fallen()
         since_ns = mono_ns - self.seen_ns
-        if self._away is not None or since_ns > self.timing.silence_ns:
+        # What it owes after a stall was not spent at once: its course is not known.
+        caught_up = delta_uj > 0 and mono_ns - self.changed_ns > self._stall_ns
+        if self._away is not None or since_ns > self.timing.silence_ns or caught_up:
             flags = Flag.RESUMED if self._away is GapReason.AGENT_DOWN else 0
+            flags |= Flag.SUSPECT if caught_up and self._away is None else 0
             self.hold()
             last_ns = self.times_ns[-1]
             self.breaks.append(Break(last_ns, mono_ns, self.epoch, delta_uj, delta_uj, None, flags))
@@ -125,14 +137,42 @@ class CounterLedger(Ledger):
         self._doubtful.clear()
         self._resume_plain()
 
-    def _impossible(self, mono_ns: int, value: int) -> None:
-        if self._away is not None:
-            reason = GapReason.COUNTER_RESET if value < self._raw_uj else self._away
-            self._begin(mono_ns, value, reason)
-        elif value < self._raw_uj:
-            self._begin(mono_ns, value, GapReason.COUNTER_RESET)
-        else:
-            self._doubt(mono_ns, value)
+    def hold(self) -> None:
+        if self._fallen:
+            self._start_anew()
+        moved = self._total_uj > self._base_uj
+        if moved and self.times_ns and self.seen_ns - self.changed_ns > self._stall_ns:
+            self.holes.append((self.times_ns[-1], self.seen_ns))
+        super().hold()
+
+    def settle(self) -> None:
+        if self._fallen:
+            self._start_anew()
+        super().settle()
+
+    def _fall(self, mono_ns: int, value: int) -> None:
+        """Believe a reset once the fall lasts.
+
+        A library that is called from several threads may once give another
+        chip's value; taking that for a reset would count the way back up as energy.
+        """
+        self._plain_ns = 0
+        self._fallen.append((mono_ns, value))
+        if self._away is not None or len(self._fallen) >= _CONVINCED:
+            self._start_anew()
+
+    def _drop_fallen(self) -> None:
+        self.dropped += len(self._fallen)
+        self._fallen.clear()
+
+    def _start_anew(self) -> None:
+        (first_ns, first_uj), *later = self._fallen
+        self._fallen.clear()
+        down = self._away is GapReason.AGENT_DOWN
+        reason = GapReason.AGENT_DOWN if down else GapReason.COUNTER_RESET
+        self._begin(first_ns, first_uj, reason)
+        for later_ns, later_uj in later:
+            self.observe(later_ns, later_uj)
 
     def _doubt(self, mono_ns: int, value: int) -> None:
         """Drop a jump upwards, unless the counter lives on at its new level.
@@ -151,7 +191,7 @@ class CounterLedger(Ledger):
         if len(self._doubtful) < _CONVINCED:
             return
         (first_ns, first_uj), *later = self._doubtful
-        self._begin(first_ns, first_uj, GapReason.IMPLAUSIBLE)
+        self._begin(first_ns, first_uj, self._away or GapReason.IMPLAUSIBLE)
         for later_ns, later_uj in later:
             self.observe(later_ns, later_uj)
 
@@ -163,6 +203,7 @@ class CounterLedger(Ledger):
         bounds_uj: tuple[int, int] | None = None,
     ) -> None:
         """Open an epoch at ``value``; with a ``reason`` the time before it is a gap."""
+        self._drop_fallen()
         self.epoch = self._next_epoch(mono_ns)
         self.first_epoch = self.first_epoch or self.epoch
         if reason is not None:
@@ -170,7 +211,7 @@ class CounterLedger(Ledger):
             unseen_ns = mono_ns - self.times_ns[-1] + self.timing.unseen_ns
             bounds_uj = bounds_uj or (0, self._max_power_mw * unseen_ns // NS_MW_PER_UJ)
             self._gap(mono_ns, reason, *bounds_uj)
-        self._raw_uj = self._total_uj = value
+        self._raw_uj = self._total_uj = self._base_uj = value
         self.seen_ns = self.changed_ns = mono_ns
         self.got += 1
         self._edge(mono_ns, value)

@@ -56,7 +56,8 @@ class Feed:
         self._reducer = reducer
         self._clock = clock
         self._fastest_ns = fastest_ns
-        self._silence = Silence(reducer, self.positions, self.meters, now_ns)
+        names = [f"{s.device} {s.domain.name.lower()} ({self.name})" for s in self.sensors]
+        self._silence = Silence(reducer, self.positions, self.meters, now_ns, names)
         self._reopening = Reopening(opened.name, opened.make, clock, library=self.library)
         self._worker: LibraryWorker | None = None
         self._begin(opened.source, opened.worker, opened.sensors, now_ns)
@@ -163,8 +164,8 @@ class Feed:
         sensors: Sequence[Sensor],
         now_ns: int,
     ) -> None:
-        places = {(s.device, s.domain): slot for slot, s in enumerate(self.sensors)}
-        self._slots = [places.pop((s.device, s.domain), -1) for s in sensors]
+        places = {(s.device, s.domain, s.statistic): n for n, s in enumerate(self.sensors)}
+        self._slots = [places.pop((s.device, s.domain, s.statistic), -1) for s in sensors]
         self._poller = Poller(source, self._clock)
         self._worker = worker
         self.is_open = True

@@ -91,11 +91,10 @@ class GaugeLedger(Ledger):
             self.holes.append((last_ns, mono_ns))
 
     def _begin(self, mono_ns: int, value: int) -> None:
-        """Start, or start again after a gap; only a restart of the agent opens an epoch."""
+        """Start, or start again after a gap; only a start of the agent opens an epoch, at 0."""
         if not self.times_ns or self._away is GapReason.AGENT_DOWN:
             self.epoch = self._next_epoch(mono_ns)
             self.first_epoch = self.first_epoch or self.epoch
-            self._total_uj = self._rest = 0
         if self.times_ns:
             span_ns = mono_ns - self.times_ns[-1]
             upper_uj = self._max_power_mw * span_ns // NS_MW_PER_UJ

@@ -1,9 +1,12 @@
 """Finds out what this host can be measured with: which sources open, and why others do not.
 
 Where several interfaces see the same domain of the same device, one is read:
-the first of ``PREFERENCE``. A source that we do not know was installed by the
-site on purpose, so it comes before ours. A source with ``fallback = True`` (a
-model of a chip) is used only for kinds of device that nothing else covers.
+the first of ``PREFERENCE``. It may have several sensors for it (a counter, an
+instantaneous gauge, an averaged one): all are read, but only one is added up,
+the counter where there is one, then the instantaneous gauge. A source that we
+do not know was installed by the site on purpose, so it comes before ours. A
+source with ``fallback = True`` (a model of a chip) is used only for kinds of
+device that nothing else covers.
 
 A module or platform sensor is added up only where no interface reports
 anything inside it: a superchip's module power would count its GPU and CPU
@@ -22,7 +25,8 @@ from chipwatt.agent.sensing.contract import Sensor, Source, SourceUnavailable
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.core.clock import Clock, SystemClock
 from chipwatt.core.errors import TraceError
-from chipwatt.core.model import AbsentReason, Domain, Interface
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import AbsentReason, Domain, Interface, Statistic
 from chipwatt.core.records import AbsentInterface
 
 PREFERENCE = (
@@ -37,6 +41,7 @@ PREFERENCE = (
 OPEN_TIMEOUT_S = 10.0
 """A driver that has to load first may take seconds to answer the first call."""
 REPLAY = "replay"
+_Place = tuple[DeviceId, Domain]
 _OUTER = (Domain.MODULE, Domain.PSYS)
 
 
@@ -190,9 +195,10 @@ class _Opening:
 
 
 def _choose(opened: Sequence[Opened], absent: Sequence[Absence]) -> Inventory:
-    """Keep one sensor a domain, and fallbacks only where nothing else is."""
+    """Keep one interface a domain, and fallbacks only where nothing else is."""
     ordered = sorted(opened, key=lambda each: (_is_fallback(each), _rank(each.name)))
-    taken: dict[object, str] = {}
+    taken: dict[_Place, str] = {}
+    lines: set[tuple[_Place, Statistic]] = set()
     kinds: dict[object, str] = {}
     chosen: list[Opened] = []
     dropped = list(absent)
@@ -200,9 +206,12 @@ def _choose(opened: Sequence[Opened], absent: Sequence[Absence]) -> Inventory:
         others = kinds if _is_fallback(each) else {}
         kept: list[int] = []
         for local, sensor in enumerate(each.sensors):
-            key = (sensor.device, sensor.domain)
-            if key not in taken and sensor.device.kind not in others:
-                taken[key] = each.name
+            place = (sensor.device, sensor.domain)
+            line = (place, sensor.statistic)
+            is_free = taken.get(place, each.name) == each.name and line not in lines
+            if is_free and sensor.device.kind not in others:
+                taken[place] = each.name
+                lines.add(line)
                 kept.append(local)
         if not kept:
             first = each.sensors[0]
@@ -217,8 +226,23 @@ def _choose(opened: Sequence[Opened], absent: Sequence[Absence]) -> Inventory:
         if not _is_fallback(each):
             for local in kept:
                 kinds.setdefault(each.sensors[local].device.kind, each.name)
+    chosen = [replace(each, sensors=_counted_once(each)) for each in chosen]
     chosen = [replace(each, sensors=_rooted(each, chosen)) for each in chosen]
     return Inventory(tuple(chosen), tuple(sorted(dropped, key=lambda absence: _rank(absence.name))))
+
+
+def _counted_once(each: Opened) -> tuple[Sensor, ...]:
+    """Return the sensors of ``each``, of every domain only the best one in the sum."""
+    best: dict[_Place, Statistic] = {}
+    for local in each.kept:
+        sensor = each.sensors[local]
+        if sensor.root:
+            place = (sensor.device, sensor.domain)
+            best[place] = min(best.get(place, sensor.statistic), sensor.statistic)
+    return tuple(
+        replace(s, root=s.root and best.get((s.device, s.domain)) is s.statistic)
+        for s in each.sensors
+    )
 
 
 def _rooted(each: Opened, chosen: Sequence[Opened]) -> tuple[Sensor, ...]:

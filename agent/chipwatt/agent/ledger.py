@@ -96,6 +96,15 @@ class Ledger:
         if self.times_ns and self.seen_ns > self.times_ns[-1]:
             self._edge(self.seen_ns, self.cumulative_uj[-1])
 
+    def settle(self) -> None:
+        """Make up one's mind: no reading comes any more.
+
+        A value that has stood still for no longer than its refresh allows says
+        nothing yet; what follows its last change is the next process's to tell.
+        """
+        if self.times_ns and self.seen_ns - self.times_ns[-1] > self.timing.allowed_ns:
+            self.hold()
+
     def lost(self, reason: GapReason) -> None:
         """Expect nothing until the next reading; the value held until the last answer."""
         if self.times_ns and self._away is None:

@@ -38,8 +38,12 @@ class Silence:
         positions: Sequence[int],
         meters: Sequence[RefreshMeter],
         mono_ns: int,
+        names: Sequence[str] = (),
     ) -> None:
+        """Begin to wait at ``mono_ns``; ``names`` are the sensors' for the log."""
         self._reducer = reducer
+        self._names = names or [f"sensor {position}" for position in positions]
+        self._heard_ns = [mono_ns] * len(positions)
         self._positions = positions
         self._meters = meters
         self._since_ns = mono_ns
@@ -50,10 +54,28 @@ class Silence:
         patience_ns = max(LOST_NS, 4 * period_ns)
         reason = GapReason.SENSOR_STALLED if stalled else GapReason.SENSOR_LOST
         for slot, meter in enumerate(self._meters):
-            silent = stalled or now_ns - max(meter.seen_ns, self._since_ns) > patience_ns
+            heard_ns = max(meter.seen_ns, self._since_ns)
+            silent = stalled or now_ns - heard_ns > patience_ns
             if silent and not self._lost[slot]:
                 self._reducer.lost(self._positions[slot], now_ns, reason)
+                why = "its library hangs" if stalled else "it counts as lost"
+                _log.warning(
+                    "%s: no reading for %.1f s; %s",
+                    self._names[slot],
+                    (now_ns - heard_ns) / NS_PER_S,
+                    why,
+                )
+            elif self._lost[slot] and not silent:
+                if meter.seen_ns <= self._heard_ns[slot]:
+                    continue  # open again, but it has not given anything yet
+                _log.warning(
+                    "%s: back after %.1f s without a reading",
+                    self._names[slot],
+                    (meter.seen_ns - self._heard_ns[slot]) / NS_PER_S,
+                )
             self._lost[slot] = silent
+            if not silent:
+                self._heard_ns[slot] = heard_ns
 
     def all_lost(self, now_ns: int, error: Exception) -> None:
         """Tell that the source broke with ``error``."""

@@ -30,7 +30,7 @@ from chipwatt.core import codec, wire
 from chipwatt.core.clock import Clock, SystemClock, VirtualClock
 from chipwatt.core.errors import ChipwattError, ConfigError, InvalidPayload
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain
+from chipwatt.core.model import DeviceKind, Domain, Statistic
 from chipwatt.core.records import Records
 
 _FAREWELL_S = 5.0
@@ -143,6 +143,7 @@ def memory_to_plain(memory: Memory) -> dict[str, Any]:
         "ordinal": memory.device.ordinal,
         "uid": f"{memory.device.uid:032x}",
         "domain": memory.domain.name,
+        "statistic": memory.statistic.name,
         "epoch": memory.epoch,
         "cumulative_uj": memory.cumulative_uj,
         "end_mono_ns": memory.end_mono_ns,
@@ -158,6 +159,7 @@ def memory_from_plain(plain: Mapping[str, Any]) -> Memory:
         return Memory(
             device=device,
             domain=Domain[plain["domain"]],
+            statistic=Statistic[plain.get("statistic", Statistic.ENERGY.name)],
             epoch=int(plain["epoch"]),
             cumulative_uj=int(plain["cumulative_uj"]),
             end_mono_ns=int(plain["end_mono_ns"]),

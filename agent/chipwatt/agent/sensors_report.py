@@ -148,6 +148,7 @@ def _identity(sensor: Sensor) -> dict[str, Any]:
         "label": sensor.label,
         "device": str(sensor.device),
         "domain": sensor.domain.name,
+        "statistic": sensor.statistic.name,
         "root": sensor.root,
         "method": method_of(sensor).name,
         "averaging_us": sensor.averaging_ns // 1000,

@@ -26,6 +26,7 @@ def sensor_status(feed: Feed) -> tuple[SensorStatus, ...]:
         SensorStatus(
             device=sensor.device,
             domain=sensor.domain,
+            statistic=sensor.statistic,
             interface=sensor.interface,
             method=method_of(sensor),
             root=sensor.root,

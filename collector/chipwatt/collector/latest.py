@@ -1,7 +1,7 @@
 """The newest state of every host, in memory: what placement and "now" are answered from.
 
 Host seconds stand in rings (see ``chipwatt.collector.rings``). Of device
-windows the newest of each (device, domain) is kept as a reference to its row
+windows the newest of each (device, domain, statistic) is kept as a reference to its row
 in the table that it came in, which costs nothing until somebody asks.
 """
 
@@ -26,7 +26,8 @@ from chipwatt.core.tables import Array, Table, Tables, row_values
 RING_NS = RING_S * NS_PER_S
 LATE_NS = 120 * NS_PER_S
 """What a live host sent last is not older than this when it arrives."""
-_DOMAINS = 1 << 8
+_LINES = 1 << 16
+"""Above any domain and statistic, a byte each."""
 _Place = tuple[Table, int]
 """A row of a table."""
 
@@ -110,7 +111,7 @@ class Latest:
             return 0 if row is None else self._heard_unix_ns[row]
 
     def windows(self, host: bytes) -> list[DeviceWindow]:
-        """Return the newest window of every domain of ``host``."""
+        """Return the newest window of every domain and statistic of ``host``."""
         with self._lock:
             row = self._rows.get(host)
             kept = [] if row is None else sorted(self._windows[row].items(), key=lambda kv: kv[0])
@@ -157,9 +158,9 @@ class Latest:
 
     def _take_windows(self, row: int, tables: Tables) -> None:
         devices, table = device_ids(tables), tables[SectionKind.DEVICE_WINDOW]
-        owners, domains = table["device"].tolist(), table["domain"].tolist()
-        for index, (owner, domain) in enumerate(zip(owners, domains, strict=True)):
-            self._keep_window(row, devices[owner], domain, (table, index))
+        owners, lines = table["device"].tolist(), _lines(table).tolist()
+        for index, (owner, line) in enumerate(zip(owners, lines, strict=True)):
+            self._keep_window(row, devices[owner], line, (table, index))
 
     def _take_block_windows(
         self,
@@ -169,14 +170,14 @@ class Latest:
         devices: Sequence[tuple[bytes, DeviceId]],
     ) -> None:
         table = block.table
-        series = block.devices[which].astype(np.int64) * _DOMAINS + table["domain"][which]
+        series = block.devices[which].astype(np.int64) * _LINES + _lines(table)[which]
         for key, at in _last_by(series, table["start_unix_ns"][which]):
             index = int(which[at])
-            device = devices[key // _DOMAINS][1]
-            self._keep_window(int(rows[index]), device, key % _DOMAINS, (table, index))
+            device = devices[key // _LINES][1]
+            self._keep_window(int(rows[index]), device, key % _LINES, (table, index))
 
-    def _keep_window(self, row: int, device: DeviceId, domain: int, place: _Place) -> None:
-        kept, key = self._windows[row], (device, domain)
+    def _keep_window(self, row: int, device: DeviceId, line: int, place: _Place) -> None:
+        kept, key = self._windows[row], (device, line)
         if _is_newer(place, kept.get(key)):
             kept[key] = place
 
@@ -210,6 +211,12 @@ def device_ids(tables: Tables) -> list[DeviceId]:
         DeviceId(DeviceKind(kind), ordinal, (high << 64) | low)
         for kind, ordinal, high, low in zip(*columns, strict=True)
     ]
+
+
+def _lines(table: Table) -> Array:
+    """Return domain and statistic of each window as one number, by domain first."""
+    lines: Array = table["domain"].astype(np.int64) << 8 | table["statistic"]
+    return lines
 
 
 def _is_newer(place: _Place, than: _Place | None) -> bool:

@@ -9,6 +9,9 @@ from chipwatt.collector.store.contract import Totals
 from chipwatt.v1 import query_pb2
 
 
+_U64 = (1 << 64) - 1
+
+
 class IngestCounts(Protocol):
     """What is read of ingest."""
 
@@ -20,6 +23,17 @@ class IngestCounts(Protocol):
     def refused(self) -> Mapping[str, int]: ...
     @property
     def connected(self) -> int: ...
+
+
+class LedgerCheck(Protocol):
+    """What is read of the store's books."""
+
+    @property
+    def holes(self) -> int: ...
+    @property
+    def hole_uj(self) -> int: ...
+    @property
+    def twice_uj(self) -> int: ...
 
 
 class ExportCounts(Protocol):
@@ -34,9 +48,12 @@ class ExportCounts(Protocol):
 
 
 def status_message(
-    totals: Totals, ingest: IngestCounts, export: ExportCounts | None
+    totals: Totals,
+    ingest: IngestCounts,
+    export: ExportCounts | None,
+    ledger: LedgerCheck | None = None,
 ) -> query_pb2.GetCollectorStatusResponse:
-    """Return the collector's status; without an export its numbers are 0."""
+    """Return the collector's status; without an export, or books, its numbers are 0."""
     return query_pb2.GetCollectorStatusResponse(
         batches_stored=totals.batches,
         host_seconds_stored=totals.host_seconds,
@@ -52,4 +69,7 @@ def status_message(
         otlp_points_sent=export.points_sent if export else 0,
         otlp_points_rejected=export.points_rejected if export else 0,
         otlp_lag_ms=export.lag_ms if export else 0,
+        ledger_holes=ledger.holes if ledger else 0,
+        ledger_hole_uj=min(ledger.hole_uj, _U64) if ledger else 0,
+        ledger_twice_uj=min(ledger.twice_uj, _U64) if ledger else 0,
     )

@@ -119,7 +119,7 @@ class Collector:
 
         def status() -> query_pb2.GetCollectorStatusResponse:
             sent = exporter.status() if exporter else None
-            return status_message(store.totals(), ingest.counters, sent)
+            return status_message(store.totals(), ingest.counters, sent, store.energy_check())
 
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(ingest, server)
         queries = Queries(store, latest, ingest.connected)

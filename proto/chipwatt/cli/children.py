@@ -16,6 +16,13 @@ from chipwatt.core.errors import ChipwattError
 _POLL_S = 0.05
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has none
+        return f"signal {number}"
+
+
 class ChildFailed(ChipwattError):
     """A child process ended although it was still needed."""
 
@@ -56,6 +63,8 @@ class Child:
     def check(self) -> None:
         """Raise ChildFailed where the child has ended."""
         code = self.exit_code
+        if code is not None and code < 0:
+            raise ChildFailed(f"the {self.name} was killed ({_signal_name(-code)}).")
         if code is not None:
             raise ChildFailed(f"the {self.name} ended with code {code}: {self.last_words()}")
 

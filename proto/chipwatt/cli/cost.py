@@ -72,6 +72,7 @@ class CostMeter:
     def __init__(self, agent_pid: int) -> None:
         self._agent_pid = agent_pid
         self._first: dict[int, Usage] = {}
+        self._newest: dict[int, Usage] = {}
         self._start_cpu_ns = 0
 
     @property
@@ -82,11 +83,25 @@ class CostMeter:
     def begin(self) -> None:
         """Count from now on; what was before is the start's cost. Only the first call counts."""
         if not self._first:
-            self._first = self._now()
+            self._first = self._newest = self._now()
             self._start_cpu_ns = sum(each.cpu_ns for each in self._first.values())
 
+    def look(self) -> None:
+        """Take note of processes that have come since ``begin``: all their CPU time counts."""
+        if not self._first or set(descendants(self._agent_pid)) <= self._newest.keys():
+            return
+        for pid, found in self._now().items():
+            born = Usage(pid, found.at_mono_ns, 0, 0)
+            self._first.setdefault(pid, born)
+            self._newest[pid] = found
+
     def costs(self) -> list[Cost]:
-        """Return the cost of each process that lived throughout, the agent process first."""
+        """Return the cost of each process that still lives, the agent process first.
+
+        A process that was started again stands for itself; its predecessor's time
+        went with it.
+        """
+        self.look()
         last = self._now()
         return [
             between("agent" if pid == self._agent_pid else "sensing", first, last[pid])

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from chipwatt.cli.quantities import duration_text, energy_text, power_text, sparkline
+from chipwatt.cli.silence import no_data, silent_ns
 from chipwatt.cli.tables import Table, fitted
-from chipwatt.cli.tally import Tally
+from chipwatt.cli.tally import Line, Tally, line_of
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import Domain, Flag, flag_names
+from chipwatt.core.model import Flag, flag_names
 from chipwatt.core.records import DeviceWindow, HostSecond
 
 ESTIMATED = (
@@ -28,15 +29,17 @@ class Seen:
     """Everything that arrived since the start, each window and second taken once."""
 
     def __init__(self) -> None:
-        self.tallies: dict[tuple[DeviceId, Domain], Tally] = {}
+        self.tallies: dict[Line, Tally] = {}
         self.seconds: deque[HostSecond] = deque(maxlen=_SECONDS_KEPT)
         self.host_seconds = 0
         self.flags = 0
+        self.now_unix_ns = 0
+        """When somebody last looked, by the wall clock; 0 leaves only data to compare with."""
 
     def take(self, windows: Iterable[DeviceWindow], seconds: Iterable[HostSecond]) -> None:
         """Take in what a query returned; what was seen before is left out."""
         for window in sorted(windows, key=lambda each: each.start_mono_ns):
-            key = (window.device, window.domain)
+            key = line_of(window)
             tally = self.tallies.setdefault(key, Tally(*key))
             if tally.latest is None or window.start_mono_ns > tally.latest.start_mono_ns:
                 tally.add(window)
@@ -63,8 +66,29 @@ class Seen:
         return self.seconds[-1].start_unix_ns if self.seconds else 0
 
     @property
+    def newest_unix_ns(self) -> int:
+        """Where the newest data of any sensor ends."""
+        ends = [tally.end_unix_ns for tally in self.tallies.values()]
+        ends += [each.start_unix_ns + each.duration_ns for each in (*self.seconds,)[-1:]]
+        return max(ends, default=0)
+
+    def silence_ns(self, tally: Tally | None = None) -> int:
+        """Return for how long a sensor, or the host as a whole, gave nothing; 0 while it does."""
+        newest = tally.latest if tally else self.seconds[-1] if self.seconds else None
+        return silent_ns(newest, self.newest_unix_ns, self.now_unix_ns) if newest else 0
+
+    def problems(self) -> list[str]:
+        """Return a phrase for each sensor that has fallen silent."""
+        found = [f"the host's sum: {no_data(self.silence_ns())}"] if self.silence_ns() else []
+        for tally in sorted(self.tallies.values(), key=lambda each: each.sort_key):
+            silence_ns = self.silence_ns(tally)
+            if silence_ns:
+                found.append(f"{tally.device} {tally.name}: {no_data(silence_ns)}")
+        return found
+
+    @property
     def energy_uj(self) -> int:
-        """Energy of the root domains in the device windows seen."""
+        """Energy of the sensors that are added up, in the device windows seen."""
         return sum(tally.energy_uj for tally in self.tallies.values() if tally.root)
 
     @property
@@ -75,6 +99,9 @@ class Seen:
 def host_table(seen: Seen) -> Table:
     """Return the host's newest second by kind of device."""
     table = Table(["host", ">now", ">mean", ">peak 100 ms", ">energy", "last two minutes"])
+    silence_ns = seen.silence_ns()
+    if silence_ns:
+        table.faint = set(range(len(_KINDS) + 1))
     for kind in (*_KINDS, "total"):
         energies_mj = [_energy_mj(second, kind) for second in seen.seconds]
         if kind != "total" and not any(energies_mj):
@@ -87,7 +114,9 @@ def host_table(seen: Seen) -> Table:
         table.rows.append(
             (
                 kind,
-                power_text(powers_mw[-1] if powers_mw else None),
+                no_data(silence_ns)
+                if silence_ns
+                else power_text(powers_mw[-1] if powers_mw else None),
                 power_text(round(sum(powers_mw) / len(powers_mw)) if powers_mw else None),
                 power_text(max((peak for peak in peaks if peak is not None), default=None)),
                 energy_text(sum(energies_mj) * 1000),
@@ -97,19 +126,22 @@ def host_table(seen: Seen) -> Table:
     return table
 
 
-def device_table(tallies: Sequence[Tally], width: int) -> Table:
-    """Return one row a domain, since the start; a domain inside another is indented.
+def device_table(seen: Seen, width: int) -> Table:
+    """Return one row a sensor, since the start; what is not added up is indented.
 
-    What a narrow terminal has no room for is left out, the least telling first.
+    A sensor that has fallen silent has no power now, and its row is grey. What a narrow terminal has no room for is left out, the least telling first.
     """
     table = Table(
         ["device", ">now", ">mean", ">min", ">max", ">peak 100 ms", ">energy", "power", "sensor",
          "remarks"]
     )  # fmt: skip
-    for tally in sorted(tallies, key=lambda each: (each.device, not each.root, each.domain)):
-        newest = tally.latest.profile if tally.latest else None
+    for tally in sorted(seen.tallies.values(), key=lambda each: each.sort_key):
+        silence_ns = seen.silence_ns(tally)
+        if silence_ns:
+            table.faint.add(len(table.rows))
+        newest = tally.latest.profile if tally.latest and not silence_ns else None
         source = tally.provenance
-        name = f"{short_name(tally.device)} {tally.domain.name.lower()}"
+        name = f"{short_name(tally.device)} {tally.name}"
         table.rows.append(
             (
                 name if tally.root else f"  {name}",
@@ -121,7 +153,7 @@ def device_table(tallies: Sequence[Tally], width: int) -> Table:
                 energy_text(tally.energy_uj),
                 sparkline([each.profile.mean_mw for each in tally.recent], 20),
                 source.interface.name.lower() if source else "",
-                remarks(tally),
+                remarks(tally, silence_ns),
             )
         )
     return fitted(table, width, ("sensor", "min", "power", "peak 100 ms", "mean"))
@@ -133,9 +165,10 @@ def short_name(device: DeviceId) -> str:
     return name if len(name) <= _NAME_WIDTH else name[:_NAME_WIDTH] + "…"
 
 
-def remarks(tally: Tally) -> str:
-    """Return what a reader must know: ESTIMATED first and in capitals, the rest small."""
-    words = ["ESTIMATED"] if tally.estimated else []
+def remarks(tally: Tally, silence_ns: int = 0) -> str:
+    """Return what a reader must know: silence and ESTIMATED first, the rest small."""
+    words = [no_data(silence_ns)] if silence_ns else []
+    words += ["ESTIMATED"] if tally.estimated else []
     if tally.flags & _SLOW:
         words.append("slow sensor")
     words += [name.lower().replace("_", " ") for name in flag_names(tally.flags & ~_QUIET)]
@@ -148,10 +181,13 @@ def plain_line(seen: Seen, elapsed_ns: int) -> str:
     """Return one line for a log or a terminal without rich."""
     if not seen.seconds:
         return "waiting for the first second of data ..."
+    if seen.silence_ns():
+        return f"{duration_text(elapsed_ns):>8}  {no_data(seen.silence_ns())} from any sensor"
     newest = seen.seconds[-1]
     total_mw = _energy_mj(newest, "total") * 10**9 // max(1, newest.duration_ns)
     kinds = (f"{kind} {_energy_mj(newest, kind) / 1000:.2f} J" for kind in _KINDS)
     mark = "  ESTIMATED" if seen.estimated else ""
+    mark += "".join(f"  {problem}" for problem in seen.problems())
     return (
         f"{duration_text(elapsed_ns):>8}  {power_text(total_mw):>8}  "
         f"{', '.join(kinds)}  since start {energy_text(seen.energy_uj)}{mark}"

@@ -31,6 +31,7 @@ class Command:
 COMMANDS = (
     Command("up", "watch this machine now: agent, collector, live table", "up", "Start here"),
     Command("sensors", "what can be measured here, why not the rest", "sensors", "Start here"),
+    Command("doctor", "what each interface lacks, and what grants it", "doctor", "Start here"),
     Command("replay", "put a recorded trace through the whole system", "replay", "Start here"),
     Command("profile", "a device's power as plots and percentiles", "profile", "Ask a collector"),
     Command("hosts", "which hosts report", "hosts", "Ask a collector"),

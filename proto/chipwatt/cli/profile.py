@@ -49,7 +49,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one profile a domain; the device's root domains first."""
+    """Print one profile a sensor; what is added up first."""
     with options.client(args) as collector:
         while args.watch:
             text = _text(collector, args)
@@ -65,7 +65,7 @@ def _found(collector: CollectorClient, args: argparse.Namespace) -> tuple[str, l
     windows = collector.windows(
         host.host_id, options.since_unix_ns(args), device=str(info.device) if info else ""
     )
-    found = sorted(tallies(windows), key=lambda each: (each.device, not each.root, each.domain))
+    found = sorted(tallies(windows), key=lambda each: each.sort_key)
     return host.host_id, found
 
 
@@ -87,9 +87,9 @@ def _text(collector: CollectorClient, args: argparse.Namespace) -> str:
 
 
 def profile_text(tally: Tally, width: int, *, colour: bool) -> str:
-    """Return everything about one domain as text of at most ``width`` columns where that fits."""
+    """Return everything about one sensor as text of at most ``width`` columns where that fits."""
     head = (
-        f"{tally.device} {tally.domain.name.lower()}: {energy_text(tally.energy_uj)} in "
+        f"{tally.device} {tally.name}: {energy_text(tally.energy_uj)} in "
         f"{duration_text(tally.time_ns)}, {tally.windows} windows"
     )
     parts = [head, ESTIMATED] if tally.estimated else [head]

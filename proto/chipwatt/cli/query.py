@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from chipwatt.cli import options, rows
 from chipwatt.cli.quantities import energy_text, power_text, share_text
 from chipwatt.cli.tables import Table, show
-from chipwatt.core.model import Domain, flag_names
+from chipwatt.cli.tally import sensor_name
+from chipwatt.core.model import Domain, Statistic, flag_names
 from chipwatt.core.records import DeviceWindow, Gap, HostSecond
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _MOST_ROWS_SHOWN = 200
 _RESOLUTIONS = {"finest": 0, "10s": 10, "1min": 60, "10min": 600, "1h": 3600}
 _DOMAINS = tuple(domain.name.lower() for domain in Domain)
+_STATISTICS = tuple(statistic.name.lower() for statistic in Statistic)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,6 +36,11 @@ def add_parser(subparsers: Any) -> None:
     options.add_host(parser)
     parser.add_argument("--device", default="", help="windows: this device only, e.g. cpu/0")
     parser.add_argument("--domain", choices=_DOMAINS, help="windows: this domain only")
+    parser.add_argument(
+        "--statistic",
+        choices=_STATISTICS,
+        help="windows: from counters, instantaneous gauges or averaging ones only",
+    )
     parser.add_argument(
         "--resolution",
         choices=tuple(_RESOLUTIONS),
@@ -67,6 +74,7 @@ def _windows(
         start_unix_ns,
         device=str(info.device) if info else "",
         domain=Domain[args.domain.upper()] if args.domain else None,
+        statistic=Statistic[args.statistic.upper()] if args.statistic else None,
         resolution_ns=_RESOLUTIONS[args.resolution] * 10**9,
     )
 
@@ -88,7 +96,7 @@ def _cells(record: DeviceWindow | HostSecond | Gap) -> tuple[str, ...]:
             power_text(record.total_peak_mw),
             " ".join(flag_names(record.flags)),
         )
-    whose = (str(record.device), record.domain.name.lower())
+    whose = (str(record.device), sensor_name(record.domain, record.statistic))
     if isinstance(record, Gap):
         bounds = (energy_text(record.lower_uj), energy_text(record.upper_uj))
         return (*when, *whose, *bounds, record.reason.name.lower().replace("_", " "))

@@ -88,7 +88,7 @@ class TableScreen(Screen):
             parts.append(rich.text.Text(live.ESTIMATED, "bold black on yellow"))
         parts.append(rich_table(live.host_table(seen)))
         width = self._live.console.width
-        parts.append(rich_table(live.device_table(list(seen.tallies.values()), width)))
+        parts.append(rich_table(live.device_table(seen, width)))
         return rich.console.Group(*parts)
 
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 def tables(interfaces: Sequence[Mapping[str, Any]]) -> list[Table]:
     """Return one table of sensors and one of absent interfaces; either only where it has rows."""
     sensors = Table(
-        ["source", "device", "domain", "label", "energy by", ">power now", ">refresh",
+        ["source", "device", "domain", "reads", "label", "energy by", ">power now", ">refresh",
          ">averaging", ">polled each", ">cost of a poll", "flags"],
         title="Sensors",
     )  # fmt: skip
@@ -66,6 +66,7 @@ def tables(interfaces: Sequence[Mapping[str, Any]]) -> list[Table]:
                     interface["name"],
                     sensor["device"],
                     ("" if sensor["root"] else "  ") + sensor["domain"].lower(),
+                    sensor["statistic"].lower(),
                     sensor["label"],
                     sensor["method"].lower(),
                     power_text(sensor.get("power_mw")),

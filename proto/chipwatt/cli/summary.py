@@ -36,6 +36,8 @@ class Summary:
     start_cpu_ns: int
     """CPU time of the agent's processes until the first second had arrived."""
     state_dir: Path | None
+    failed: Sequence[str] = ()
+    """Why the run ended before it was asked to."""
 
     @property
     def sources(self) -> list[str]:
@@ -48,6 +50,22 @@ class Summary:
         """Records in the agent's spool that the collector has not confirmed."""
         spool = self.agent.get("spool", {})
         return int(spool.get("unacked", 0)) + int(spool.get("held", 0))
+
+    @property
+    def problems(self) -> list[str]:
+        """What went wrong and still is as the run ends, a phrase each."""
+        found = [*self.failed, *self.seen.problems()]
+        if self.agent.get("problem"):
+            found.append(str(self.agent["problem"]))
+        restarts = self.agent.get("sensing", {}).get("restarts", 0)
+        if restarts:
+            found.append(f"the sensing process was started again {restarts} times")
+        if self.after.ledger_holes:
+            energy = energy_text(self.after.ledger_hole_uj)
+            found.append(f"the books lack {energy} in {self.after.ledger_holes} places")
+        if self.after.ledger_twice_uj:
+            found.append(f"the books have {energy_text(self.after.ledger_twice_uj)} twice")
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as plain values with their units in the names."""
@@ -62,6 +80,7 @@ class Summary:
             "energy_uj": self._grown("root_energy_uj"),
             "unacked": self.unacked,
             "flags": flag_names(self.seen.flags & ~Flag.ROOT),
+            "problems": self.problems,
             "cost": {
                 "cpu_ppm": sum(cost.cpu_ppm for cost in self.costs),
                 "pss_kib": sum(cost.pss_kib for cost in self.costs),
@@ -75,7 +94,7 @@ class Summary:
         parts = [ESTIMATED] if self.seen.estimated else []
         if self.seen.tallies:
             width = shutil.get_terminal_size((140, 24)).columns
-            parts.append(plain(device_table(list(self.seen.tallies.values()), width)))
+            parts.append(plain(device_table(self.seen, width)))
         parts.append("\n".join(self._lines()))
         return "\n\n".join(parts)
 
@@ -90,6 +109,7 @@ class Summary:
             f"{energy} in {duration_text(self.elapsed_ns)} by {devices}, through {sources}",
             f"stored: {seconds} host seconds, {windows} device windows, {gaps} gaps",
             f"not yet acked: {self.unacked}",
+            *(f"problem: {problem}" for problem in self.problems),
         ]
         if self.costs:
             share = share_text(sum(cost.cpu_ppm for cost in self.costs))

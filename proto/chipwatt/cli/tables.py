@@ -19,6 +19,8 @@ class Table:
     headings: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
     title: str = ""
+    faint: set[int] = field(default_factory=set)
+    """Rows, by number, that are shown grey where there are colours."""
 
 
 def fitted(table: Table, width: int, expendable: Sequence[str]) -> Table:
@@ -32,6 +34,7 @@ def fitted(table: Table, width: int, expendable: Sequence[str]) -> Table:
         [table.headings[column] for column in kept],
         [tuple(row[column] for column in kept) for row in table.rows],
         table.title,
+        table.faint,
     )
 
 
@@ -43,11 +46,16 @@ def plain(table: Table) -> str:
     lines = [table.title] if table.title else []
     for cells in (names, ["-" * width for width in widths], *table.rows):
         padded = (
-            cell.rjust(width) if is_right else cell.ljust(width)
+            printable(cell).rjust(width) if is_right else printable(cell).ljust(width)
             for cell, width, is_right in zip(cells, widths, right, strict=True)
         )
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Return the text with a ``?`` for every control character: a name may come from anywhere."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def rich_table(table: Table) -> object:
@@ -62,8 +70,9 @@ def rich_table(table: Table) -> object:
     for heading in table.headings:
         justify = "right" if heading.startswith(">") else "left"
         made.add_column(heading.removeprefix(">"), justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in table.rows:
-        made.add_row(*(rich.markup.escape(cell) for cell in row))
+    for number, row in enumerate(table.rows):
+        cells = (rich.markup.escape(printable(cell)) for cell in row)
+        made.add_row(*cells, style="dim" if number in table.faint else None)
     return made
 
 

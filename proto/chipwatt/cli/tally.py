@@ -1,4 +1,4 @@
-"""Many windows of one domain of one device as one: what `up` and `profile` show."""
+"""Many windows of one sensor as one: what `up` and `profile` show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from chipwatt.core import histogram
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import Domain, Flag, flag_names
+from chipwatt.core.model import Domain, Flag, Statistic, flag_names
 from chipwatt.core.records import DeviceWindow, PowerHistogram, Profile, Provenance
 
 RECENT = 600
@@ -19,6 +19,7 @@ _GREATEST = (
 )  # fmt: skip
 _THROTTLED = ("power_ms", "thermal_ms", "brake_ms", "other_ms")
 _COUNTED = ("expected", "got", "repeated", "dropped")
+Line = tuple[DeviceId, Domain, Statistic]
 QUANTILES = (0.5, 0.9, 0.99)
 
 
@@ -28,9 +29,10 @@ class Tally:
     A value that no window knows is None, never zero.
     """
 
-    def __init__(self, device: DeviceId, domain: Domain) -> None:
+    def __init__(self, device: DeviceId, domain: Domain, statistic: Statistic) -> None:
         self.device = device
         self.domain = domain
+        self.statistic = statistic
         self.windows = 0
         self.start_unix_ns = 0
         self.end_unix_ns = 0
@@ -99,8 +101,18 @@ class Tally:
 
     @property
     def root(self) -> bool:
-        """Whether this domain is one of those that are added up."""
+        """Whether this is one of the sensors that are added up."""
         return bool(self.flags & Flag.ROOT)
+
+    @property
+    def name(self) -> str:
+        """Domain and, where it is a gauge's, the statistic: ``board``, ``board average``."""
+        return sensor_name(self.domain, self.statistic)
+
+    @property
+    def sort_key(self) -> tuple[DeviceId, bool, Domain, Statistic]:
+        """By device, what is added up first."""
+        return (self.device, not self.root, self.domain, self.statistic)
 
     @property
     def provenance(self) -> Provenance | None:
@@ -118,6 +130,7 @@ class Tally:
         return {
             "device": str(self.device),
             "domain": self.domain.name.lower(),
+            "statistic": self.statistic.name.lower(),
             "windows": self.windows,
             "start_unix_ns": self.start_unix_ns,
             "end_unix_ns": self.end_unix_ns,
@@ -150,12 +163,23 @@ class Tally:
 
 
 def tallies(windows: Iterable[DeviceWindow]) -> list[Tally]:
-    """Sort windows into one tally a device and domain, by device then domain."""
-    found: dict[tuple[DeviceId, Domain], Tally] = {}
+    """Sort windows into one tally a sensor, by device, domain and statistic."""
+    found: dict[Line, Tally] = {}
     for window in windows:
-        key = (window.device, window.domain)
+        key = line_of(window)
         found.setdefault(key, Tally(*key)).add(window)
     return [found[key] for key in sorted(found)]
+
+
+def line_of(window: DeviceWindow) -> Line:
+    """Return whose window it is."""
+    return (window.device, window.domain, window.statistic)
+
+
+def sensor_name(domain: Domain, statistic: Statistic) -> str:
+    """Return what people call a sensor of a device; a counter needs no second word."""
+    name = domain.name.lower()
+    return name if statistic is Statistic.ENERGY else f"{name} {statistic.name.lower()}"
 
 
 def _least(first: int | None, second: int | None) -> int | None:

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chipwatt.cli import options, toml
+from chipwatt.cli.children import ChildFailed
 from chipwatt.cli.cost import CostMeter
 from chipwatt.cli.interrupts import Interrupts
 from chipwatt.cli.live import Seen
 from chipwatt.cli.screen import open_screen
 from chipwatt.cli.station import Station
 from chipwatt.cli.summary import Summary
+from chipwatt.core.errors import CollectorUnreachable
 
 if TYPE_CHECKING:
-    from chipwatt.client import CollectorClient
+    from collections.abc import Sequence
+
+    from chipwatt.client import CollectorClient, CollectorStatus, DeviceInfo
 
 _BEAT_S = 1.0
 _LOOK_BACK_NS = 60 * 10**9
@@ -76,24 +80,29 @@ def run(args: argparse.Namespace) -> int:
             started_ns = time.monotonic_ns()
             station.start_agent({**agent_settings, "collector": address})
             watch = _Watch(station, collector, address, started_ns, args)
-            watch.until(stop)
+            failed = watch.until_over(stop)
             costs = watch.meter.costs()
+            # What the sensors last said counts from here on: the rest is the end's own doing.
+            watch.seen.now_unix_ns = time.time_ns()
             station.stop_agent()
-            watch.look()
+            after = watch.last_look(before)
             summary = Summary(
                 address=address,
                 elapsed_ns=time.monotonic_ns() - started_ns,
                 seen=watch.seen,
                 before=before,
-                after=collector.status(),
+                after=after,
                 host=watch.host,
-                devices=collector.devices(watch.host).devices if watch.host else (),
+                devices=watch.devices,
                 agent=station.agent_status(),
                 costs=costs,
                 start_cpu_ns=watch.meter.start_cpu_ns,
                 state_dir=args.state_dir,
+                failed=[str(failed)] if failed else (),
             )
     print(json.dumps(summary.as_json()) if args.json else summary.text())
+    if failed is not None:
+        raise failed
     return 0
 
 
@@ -110,6 +119,7 @@ class _Watch:
     ) -> None:
         self.seen = Seen()
         self.host = ""
+        self.devices: Sequence[DeviceInfo] = ()
         self.meter = CostMeter(station.agent_pid)
         self._station = station
         self._collector = collector
@@ -118,12 +128,38 @@ class _Watch:
         self._look_back_ns = _LOOK_BACK_NS + 2 * options.duration_ns(args.window)
         self._screen = open_screen(address, quiet=args.json)
 
-    def until(self, stop: Interrupts) -> None:
+    def until_over(self, stop: Interrupts) -> ChildFailed | None:
+        """Watch until the end; returns why it came where a child ended before it was told to."""
+        try:
+            self._until(stop)
+        except ChildFailed as error:
+            return error
+        except CollectorUnreachable:
+            try:
+                self._station.check()  # a dead collector cannot answer: it is the child that failed
+            except ChildFailed as error:
+                return error
+            raise
+        return None
+
+    def last_look(self, before: CollectorStatus) -> CollectorStatus:
+        """Take in what came last; returns the collector's counters, ``before`` where it is gone."""
+        try:
+            self.look()
+            if self.host:
+                self.devices = self._collector.devices(self.host).devices
+            return self._collector.status()
+        except CollectorUnreachable:
+            return before
+
+    def _until(self, stop: Interrupts) -> None:
         """Watch until the time is over or somebody interrupts. Raises ChildFailed."""
         with self._screen:
             while not stop.wait(self._next_beat_s()):
                 self._station.check()
                 self.look()
+                self.seen.now_unix_ns = time.time_ns()
+                self.meter.look()
                 elapsed_ns = time.monotonic_ns() - self._started_ns
                 self._screen.show(self.seen, elapsed_ns)
                 if self._time_ns is not None and elapsed_ns >= self._time_ns:

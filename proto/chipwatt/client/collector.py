@@ -12,7 +12,7 @@ import grpc
 from chipwatt.client import messages, values
 from chipwatt.core.errors import ChipwattError, CollectorUnreachable, ConfigError
 from chipwatt.core.identity import parse_device
-from chipwatt.core.model import AbsentReason, Domain, Interface
+from chipwatt.core.model import AbsentReason, Domain, Interface, Statistic
 from chipwatt.core.records import AbsentInterface, DeviceWindow, Gap, HostSecond
 from chipwatt.v1 import (
     placement_pb2,
@@ -116,6 +116,7 @@ class CollectorClient:
         *,
         device: str = "",
         domain: Domain | None = None,
+        statistic: Statistic | None = None,
         resolution_ns: int = 0,
         page_size: int = 0,
     ) -> Iterator[DeviceWindow]:
@@ -124,6 +125,7 @@ class CollectorClient:
             host_id=host,
             device_id=device,
             domain=types_pb2.Domain.ValueType(domain or 0),
+            statistic=types_pb2.Statistic.ValueType(statistic or 0),
             start_unix_ns=start_unix_ns,
             end_unix_ns=end_unix_ns,
             resolution_ns=resolution_ns,

@@ -15,7 +15,7 @@ from chipwatt.client.values import (
 )
 from chipwatt.core import records
 from chipwatt.core.identity import DeviceId, parse_device
-from chipwatt.core.model import Domain, Flag, GapReason, Interface, Method
+from chipwatt.core.model import Domain, Flag, GapReason, Interface, Method, Statistic
 from chipwatt.v1 import placement_pb2, query_pb2
 
 _PROFILE = (
@@ -35,6 +35,7 @@ def window(message: query_pb2.DeviceWindow) -> records.DeviceWindow:
     return records.DeviceWindow(
         device=parse_device(message.device_id),
         domain=Domain(message.domain),
+        statistic=Statistic(message.statistic),
         start_unix_ns=message.start_unix_ns,
         start_mono_ns=message.start_mono_ns,
         duration_ns=message.duration_ns,
@@ -85,6 +86,7 @@ def gap(message: query_pb2.Gap) -> records.Gap:
     return records.Gap(
         device=parse_device(message.device_id),
         domain=Domain(message.domain),
+        statistic=Statistic(message.statistic),
         start_unix_ns=message.start_unix_ns,
         start_mono_ns=message.start_mono_ns,
         duration_ns=message.duration_ns,
@@ -99,6 +101,7 @@ def sensor(message: query_pb2.Sensor, device: DeviceId) -> records.SensorStatus:
     return records.SensorStatus(
         device=device,
         domain=Domain(message.domain),
+        statistic=Statistic(message.statistic),
         interface=Interface(message.interface),
         method=Method(message.method),
         root=message.root,

@@ -48,7 +48,7 @@ class LatestState:
 
     host_id: str
     windows: tuple[DeviceWindow, ...]
-    """One of each domain."""
+    """One of each statistic of each domain."""
     host_second: HostSecond | None
 
 
@@ -70,6 +70,12 @@ class CollectorStatus:
     otlp_points_sent: int
     otlp_points_rejected: int
     otlp_lag_ms: int
+    ledger_holes: int = 0
+    """Places where a sensor's windows do not join up, as of the last compaction."""
+    ledger_hole_uj: int = 0
+    """Energy that counters counted there and no window brought."""
+    ledger_twice_uj: int = 0
+    """Energy that more than one window brought."""
 
 
 @dataclass(frozen=True, slots=True)

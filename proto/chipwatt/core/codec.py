@@ -17,7 +17,15 @@ from google.protobuf.message import DecodeError
 from chipwatt.core.columns import COLUMNS, MAX_ROWS, SectionKind
 from chipwatt.core.errors import InvalidPayload
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import AbsentReason, DeviceKind, Domain, GapReason, Interface, Method
+from chipwatt.core.model import (
+    AbsentReason,
+    DeviceKind,
+    Domain,
+    GapReason,
+    Interface,
+    Method,
+    Statistic,
+)
 from chipwatt.core.records import (
     AbsentInterface,
     AgentHealth,
@@ -32,10 +40,12 @@ from chipwatt.core.records import (
     Throttle,
 )
 from chipwatt.core.tables import (
+    FILLED,
     Table,
     Tables,
     check_table,
     check_tables,
+    filled,
     row_values,
     table_from_rows,
 )
@@ -108,8 +118,12 @@ def _decode_section(kind: SectionKind, section: types_pb2.Section) -> Table:
         raise InvalidPayload(f"{kind.name}: {section.rows} rows, {len(section.columns)} columns")
     raw = {column.id: column.data for column in section.columns}
     columns = {}
+    absent: list[str] = []
     for spec in COLUMNS[kind]:
         data = raw.get(spec.id)
+        if data is None and spec.name in FILLED:
+            absent.append(spec.name)
+            continue
         if data is None:
             raise InvalidPayload(f"{kind.name}.{spec.name}: the column is missing")
         if len(data) % spec.width or (
@@ -119,6 +133,8 @@ def _decode_section(kind: SectionKind, section: types_pb2.Section) -> Table:
                 f"{kind.name}.{spec.name}: {len(data)} bytes for {section.rows} rows"
             )
         columns[spec.name] = np.frombuffer(data, dtype=spec.dtype)
+    for name in absent:
+        columns[name] = filled(name, section.rows, columns)
     table = Table(kind, section.rows, columns)
     check_table(table)
     return table
@@ -184,6 +200,7 @@ def window_from_row(row: Mapping[str, Any], device: DeviceId) -> DeviceWindow:
     return DeviceWindow(
         device=device,
         domain=Domain(row["domain"]),
+        statistic=Statistic(row["statistic"]),
         start_unix_ns=row["start_unix_ns"],
         start_mono_ns=row["start_mono_ns"],
         duration_ns=row["duration_ns"],
@@ -200,7 +217,12 @@ def window_from_row(row: Mapping[str, Any], device: DeviceId) -> DeviceWindow:
 def gap_from_row(row: Mapping[str, Any], device: DeviceId) -> Gap:
     """Build a gap from one row of a GAP table."""
     values = dict(row)
-    values.update(device=device, domain=Domain(row["domain"]), reason=GapReason(row["reason"]))
+    values.update(
+        device=device,
+        domain=Domain(row["domain"]),
+        statistic=Statistic(row["statistic"]),
+        reason=GapReason(row["reason"]),
+    )
     return Gap(**values)
 
 
@@ -210,6 +232,7 @@ def sensor_from_row(row: Mapping[str, Any], device: DeviceId) -> SensorStatus:
     values.update(
         device=device,
         domain=Domain(row["domain"]),
+        statistic=Statistic(row["statistic"]),
         interface=Interface(row["interface"]),
         method=Method(row["method"]),
         root=bool(row["root"]),
@@ -259,6 +282,7 @@ def _owned_row_of_window(window: DeviceWindow, devices: Mapping[DeviceId, int]) 
     return {
         "device": devices[window.device],
         "domain": window.domain,
+        "statistic": window.statistic,
         "start_unix_ns": window.start_unix_ns,
         "start_mono_ns": window.start_mono_ns,
         "duration_ns": window.duration_ns,

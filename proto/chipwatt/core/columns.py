@@ -92,6 +92,10 @@ def _device_domain() -> tuple[ColumnSpec, ...]:
     )
 
 
+def _statistic(id_: int) -> ColumnSpec:
+    return ColumnSpec(id_, "statistic", "<u1", "Statistic", 1, 3)
+
+
 COLUMNS: Final[dict[SectionKind, tuple[ColumnSpec, ...]]] = {
     SectionKind.DEVICE: (
         ColumnSpec(1, "kind", "<u1", "DeviceKind", 1, 6),
@@ -153,6 +157,7 @@ COLUMNS: Final[dict[SectionKind, tuple[ColumnSpec, ...]]] = {
         ColumnSpec(39, "refresh_us", "<u4", "us", 0, (1 << 32) - 1),
         ColumnSpec(40, "averaging_us", "<u4", "us", 0, (1 << 32) - 1),
         ColumnSpec(41, "coverage_ppm", "<u4", "ppm", 0, 1_000_000),
+        _statistic(42),
     ),
     SectionKind.GAP: (
         *_device_domain(),
@@ -160,6 +165,7 @@ COLUMNS: Final[dict[SectionKind, tuple[ColumnSpec, ...]]] = {
         ColumnSpec(6, "lower_uj", "<u8", "uJ", 0, MAX_ENERGY_UJ),
         ColumnSpec(7, "upper_uj", "<u8", "uJ", 0, MAX_ENERGY_UJ),
         ColumnSpec(8, "reason", "<u1", "GapReason", 1, 7),
+        _statistic(9),
     ),
     SectionKind.SENSOR: (
         *_device_domain(),
@@ -171,6 +177,7 @@ COLUMNS: Final[dict[SectionKind, tuple[ColumnSpec, ...]]] = {
         ColumnSpec(8, "period_us", "<u4", "us", 0, (1 << 32) - 1),
         ColumnSpec(9, "call_cost_ns", "<u4", "ns", 0, (1 << 32) - 1),
         ColumnSpec(10, "max_power_mw", "<u4", "mW", 0, MAX_POWER_MW),
+        _statistic(11),
     ),
     SectionKind.ABSENT: (
         ColumnSpec(1, "interface", "<u1", "Interface", 1, 10),

@@ -55,6 +55,25 @@ class Method(IntEnum):
     """A model of a chip without a sensor."""
 
 
+class Statistic(IntEnum):
+    """What a sensor's value says of power over time.
+
+    One domain may have several; energy is added up from one of them only.
+    """
+
+    ENERGY = 1
+    """Differences of a counter."""
+    INSTANT = 2
+    """A gauge at the moment of its refresh."""
+    AVERAGE = 3
+    """A gauge that the vendor averages over a trailing window."""
+
+
+def statistic_of_gauge(averaging: int) -> Statistic:
+    """Return what a power gauge is: averaged over a window (any unit), or over none that is known."""
+    return Statistic.AVERAGE if averaging else Statistic.INSTANT
+
+
 class GapReason(IntEnum):
     """Why energy of an interval cannot be known."""
 

@@ -27,13 +27,17 @@ _COUNT_LIMIT = (1 << 32) - 2
 def mergeable(first: DeviceWindow, second: DeviceWindow) -> bool:
     """Whether ``second`` goes on exactly where ``first`` ends: same line, same epoch, no gap."""
     return (
-        (first.device, first.domain, first.epoch) == (second.device, second.domain, second.epoch)
+        _line(first) == _line(second)
         and first.provenance.interface is second.provenance.interface
         and first.provenance.method is second.provenance.method
         and first.start_mono_ns + first.duration_ns == second.start_mono_ns
         and first.cumulative_uj == second.cumulative_uj - second.energy_uj
         and first.duration_ns + second.duration_ns <= MAX_SPAN_NS
     )
+
+
+def _line(window: DeviceWindow) -> tuple[object, ...]:
+    return (window.device, window.domain, window.statistic, window.epoch)
 
 
 def merge(first: DeviceWindow, second: DeviceWindow) -> DeviceWindow:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import AbsentReason, Domain, GapReason, Interface, Method
+from chipwatt.core.model import AbsentReason, Domain, GapReason, Interface, Method, Statistic
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class DeviceWindow:
-    """One window of one domain of one device."""
+    """One window of one statistic of one domain of one device."""
 
     device: DeviceId
     domain: Domain
+    statistic: Statistic
     start_unix_ns: int
     start_mono_ns: int
     duration_ns: int
@@ -134,6 +135,7 @@ class Gap:
 
     device: DeviceId
     domain: Domain
+    statistic: Statistic
     start_unix_ns: int
     start_mono_ns: int
     duration_ns: int
@@ -148,6 +150,7 @@ class SensorStatus:
 
     device: DeviceId
     domain: Domain
+    statistic: Statistic
     interface: Interface
     method: Method
     root: bool

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chipwatt.core.columns import COLUMNS, MAX_ROWS, ColumnSpec, SectionKind
 from chipwatt.core.errors import InvalidPayload
+from chipwatt.core.model import Method, Statistic
 
 Array = NDArray[Any]
 
@@ -72,6 +73,27 @@ def row_values(table: Table, index: int) -> dict[str, Any]:
         value = int(column[index])
         row[spec.name] = None if spec.absent and value == spec.absent_value else value
     return row
+
+
+FILLED = frozenset({"statistic"})
+"""Columns that came later: where what was written before them lacks one, ``filled`` gives it."""
+
+
+def filled(name: str, rows: int, columns: Mapping[str, Array]) -> Array:
+    """Return column ``name`` as those who wrote the other ``columns`` would have filled it.
+
+    Before ``statistic`` there was one a domain: a counter where there was one,
+    else a gauge. A gap does not say; it counts as its counter's.
+    """
+    if name not in FILLED:
+        raise ValueError(f"{name} is no column that came later")
+    statistic = np.full(rows, Statistic.ENERGY, dtype="<u1")
+    if "method" in columns:
+        gauge = columns["method"] == Method.INTEGRATED
+        averaged = columns["averaging_us"] > 0
+        statistic[gauge] = Statistic.INSTANT
+        statistic[gauge & averaged] = Statistic.AVERAGE
+    return statistic
 
 
 def check_table(table: Table) -> None:

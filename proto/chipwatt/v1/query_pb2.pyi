@@ -108,6 +108,7 @@ class Sensor(google.protobuf.message.Message):
     PERIOD_US_FIELD_NUMBER: builtins.int
     CALL_COST_NS_FIELD_NUMBER: builtins.int
     MAX_POWER_MW_FIELD_NUMBER: builtins.int
+    STATISTIC_FIELD_NUMBER: builtins.int
     domain: chipwatt.v1.types_pb2.Domain.ValueType
     interface: chipwatt.v1.types_pb2.Interface.ValueType
     method: chipwatt.v1.types_pb2.Method.ValueType
@@ -117,6 +118,7 @@ class Sensor(google.protobuf.message.Message):
     period_us: builtins.int
     call_cost_ns: builtins.int
     max_power_mw: builtins.int
+    statistic: chipwatt.v1.types_pb2.Statistic.ValueType
     def __init__(
         self,
         *,
@@ -129,8 +131,9 @@ class Sensor(google.protobuf.message.Message):
         period_us: builtins.int = ...,
         call_cost_ns: builtins.int = ...,
         max_power_mw: builtins.int = ...,
+        statistic: chipwatt.v1.types_pb2.Statistic.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["averaging_us", b"averaging_us", "call_cost_ns", b"call_cost_ns", "domain", b"domain", "interface", b"interface", "max_power_mw", b"max_power_mw", "method", b"method", "period_us", b"period_us", "refresh_us", b"refresh_us", "root", b"root"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["averaging_us", b"averaging_us", "call_cost_ns", b"call_cost_ns", "domain", b"domain", "interface", b"interface", "max_power_mw", b"max_power_mw", "method", b"method", "period_us", b"period_us", "refresh_us", b"refresh_us", "root", b"root", "statistic", b"statistic"]) -> None: ...
 
 Global___Sensor: typing_extensions.TypeAlias = Sensor
 
@@ -287,6 +290,7 @@ class DeviceWindow(google.protobuf.message.Message):
     AVERAGING_US_FIELD_NUMBER: builtins.int
     COVERAGE_PPM_FIELD_NUMBER: builtins.int
     FLAGS_FIELD_NUMBER: builtins.int
+    STATISTIC_FIELD_NUMBER: builtins.int
     device_id: builtins.str
     domain: chipwatt.v1.types_pb2.Domain.ValueType
     start_unix_ns: builtins.int
@@ -322,6 +326,7 @@ class DeviceWindow(google.protobuf.message.Message):
     refresh_us: builtins.int
     averaging_us: builtins.int
     coverage_ppm: builtins.int
+    statistic: chipwatt.v1.types_pb2.Statistic.ValueType
     @property
     def histogram(self) -> Global___PowerHistogram: ...
     @property
@@ -368,9 +373,10 @@ class DeviceWindow(google.protobuf.message.Message):
         averaging_us: builtins.int = ...,
         coverage_ppm: builtins.int = ...,
         flags: collections.abc.Iterable[builtins.str] | None = ...,
+        statistic: chipwatt.v1.types_pb2.Statistic.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_fall_100ms_mw_per_s", b"_fall_100ms_mw_per_s", "_fall_1s_mw_per_s", b"_fall_1s_mw_per_s", "_limit_mw", b"_limit_mw", "_max_mw", b"_max_mw", "_mean_mw", b"_mean_mw", "_min_mw", b"_min_mw", "_peak_100ms_mw", b"_peak_100ms_mw", "_peak_10ms_mw", b"_peak_10ms_mw", "_peak_1s_mw", b"_peak_1s_mw", "_rise_100ms_mw_per_s", b"_rise_100ms_mw_per_s", "_rise_1s_mw_per_s", b"_rise_1s_mw_per_s", "_swing_amplitude_mw", b"_swing_amplitude_mw", "_swing_frequency_mhz", b"_swing_frequency_mhz", "_swing_share_ppm", b"_swing_share_ppm", "_throttled_brake_ms", b"_throttled_brake_ms", "_throttled_other_ms", b"_throttled_other_ms", "_throttled_power_ms", b"_throttled_power_ms", "_throttled_thermal_ms", b"_throttled_thermal_ms", "fall_100ms_mw_per_s", b"fall_100ms_mw_per_s", "fall_1s_mw_per_s", b"fall_1s_mw_per_s", "histogram", b"histogram", "limit_mw", b"limit_mw", "max_mw", b"max_mw", "mean_mw", b"mean_mw", "min_mw", b"min_mw", "peak_100ms_mw", b"peak_100ms_mw", "peak_10ms_mw", b"peak_10ms_mw", "peak_1s_mw", b"peak_1s_mw", "rise_100ms_mw_per_s", b"rise_100ms_mw_per_s", "rise_1s_mw_per_s", b"rise_1s_mw_per_s", "swing_amplitude_mw", b"swing_amplitude_mw", "swing_frequency_mhz", b"swing_frequency_mhz", "swing_share_ppm", b"swing_share_ppm", "throttled_brake_ms", b"throttled_brake_ms", "throttled_other_ms", b"throttled_other_ms", "throttled_power_ms", b"throttled_power_ms", "throttled_thermal_ms", b"throttled_thermal_ms"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_fall_100ms_mw_per_s", b"_fall_100ms_mw_per_s", "_fall_1s_mw_per_s", b"_fall_1s_mw_per_s", "_limit_mw", b"_limit_mw", "_max_mw", b"_max_mw", "_mean_mw", b"_mean_mw", "_min_mw", b"_min_mw", "_peak_100ms_mw", b"_peak_100ms_mw", "_peak_10ms_mw", b"_peak_10ms_mw", "_peak_1s_mw", b"_peak_1s_mw", "_rise_100ms_mw_per_s", b"_rise_100ms_mw_per_s", "_rise_1s_mw_per_s", b"_rise_1s_mw_per_s", "_swing_amplitude_mw", b"_swing_amplitude_mw", "_swing_frequency_mhz", b"_swing_frequency_mhz", "_swing_share_ppm", b"_swing_share_ppm", "_throttled_brake_ms", b"_throttled_brake_ms", "_throttled_other_ms", b"_throttled_other_ms", "_throttled_power_ms", b"_throttled_power_ms", "_throttled_thermal_ms", b"_throttled_thermal_ms", "averaging_us", b"averaging_us", "coverage_ppm", b"coverage_ppm", "cumulative_uj", b"cumulative_uj", "device_id", b"device_id", "domain", b"domain", "dropped", b"dropped", "duration_ns", b"duration_ns", "energy_uj", b"energy_uj", "epoch", b"epoch", "expected", b"expected", "fall_100ms_mw_per_s", b"fall_100ms_mw_per_s", "fall_1s_mw_per_s", b"fall_1s_mw_per_s", "flags", b"flags", "got", b"got", "histogram", b"histogram", "interface", b"interface", "limit_mw", b"limit_mw", "max_mw", b"max_mw", "mean_mw", b"mean_mw", "method", b"method", "min_mw", b"min_mw", "peak_100ms_mw", b"peak_100ms_mw", "peak_10ms_mw", b"peak_10ms_mw", "peak_1s_mw", b"peak_1s_mw", "refresh_us", b"refresh_us", "repeated", b"repeated", "rise_100ms_mw_per_s", b"rise_100ms_mw_per_s", "rise_1s_mw_per_s", b"rise_1s_mw_per_s", "start_mono_ns", b"start_mono_ns", "start_unix_ns", b"start_unix_ns", "swing_amplitude_mw", b"swing_amplitude_mw", "swing_frequency_mhz", b"swing_frequency_mhz", "swing_share_ppm", b"swing_share_ppm", "throttled_brake_ms", b"throttled_brake_ms", "throttled_other_ms", b"throttled_other_ms", "throttled_power_ms", b"throttled_power_ms", "throttled_thermal_ms", b"throttled_thermal_ms"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_fall_100ms_mw_per_s", b"_fall_100ms_mw_per_s", "_fall_1s_mw_per_s", b"_fall_1s_mw_per_s", "_limit_mw", b"_limit_mw", "_max_mw", b"_max_mw", "_mean_mw", b"_mean_mw", "_min_mw", b"_min_mw", "_peak_100ms_mw", b"_peak_100ms_mw", "_peak_10ms_mw", b"_peak_10ms_mw", "_peak_1s_mw", b"_peak_1s_mw", "_rise_100ms_mw_per_s", b"_rise_100ms_mw_per_s", "_rise_1s_mw_per_s", b"_rise_1s_mw_per_s", "_swing_amplitude_mw", b"_swing_amplitude_mw", "_swing_frequency_mhz", b"_swing_frequency_mhz", "_swing_share_ppm", b"_swing_share_ppm", "_throttled_brake_ms", b"_throttled_brake_ms", "_throttled_other_ms", b"_throttled_other_ms", "_throttled_power_ms", b"_throttled_power_ms", "_throttled_thermal_ms", b"_throttled_thermal_ms", "averaging_us", b"averaging_us", "coverage_ppm", b"coverage_ppm", "cumulative_uj", b"cumulative_uj", "device_id", b"device_id", "domain", b"domain", "dropped", b"dropped", "duration_ns", b"duration_ns", "energy_uj", b"energy_uj", "epoch", b"epoch", "expected", b"expected", "fall_100ms_mw_per_s", b"fall_100ms_mw_per_s", "fall_1s_mw_per_s", b"fall_1s_mw_per_s", "flags", b"flags", "got", b"got", "histogram", b"histogram", "interface", b"interface", "limit_mw", b"limit_mw", "max_mw", b"max_mw", "mean_mw", b"mean_mw", "method", b"method", "min_mw", b"min_mw", "peak_100ms_mw", b"peak_100ms_mw", "peak_10ms_mw", b"peak_10ms_mw", "peak_1s_mw", b"peak_1s_mw", "refresh_us", b"refresh_us", "repeated", b"repeated", "rise_100ms_mw_per_s", b"rise_100ms_mw_per_s", "rise_1s_mw_per_s", b"rise_1s_mw_per_s", "start_mono_ns", b"start_mono_ns", "start_unix_ns", b"start_unix_ns", "statistic", b"statistic", "swing_amplitude_mw", b"swing_amplitude_mw", "swing_frequency_mhz", b"swing_frequency_mhz", "swing_share_ppm", b"swing_share_ppm", "throttled_brake_ms", b"throttled_brake_ms", "throttled_other_ms", b"throttled_other_ms", "throttled_power_ms", b"throttled_power_ms", "throttled_thermal_ms", b"throttled_thermal_ms"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_fall_100ms_mw_per_s", b"_fall_100ms_mw_per_s"]) -> typing.Literal["fall_100ms_mw_per_s"] | None: ...
     @typing.overload
@@ -422,6 +428,7 @@ class ListWindowsRequest(google.protobuf.message.Message):
     RESOLUTION_NS_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    STATISTIC_FIELD_NUMBER: builtins.int
     host_id: builtins.str
     device_id: builtins.str
     """Empty: every device."""
@@ -433,6 +440,8 @@ class ListWindowsRequest(google.protobuf.message.Message):
     """0: the finest that is kept; else 10 s, 1 min, 10 min or 1 h."""
     page_size: builtins.int
     page_token: builtins.str
+    statistic: chipwatt.v1.types_pb2.Statistic.ValueType
+    """Unspecified: every statistic."""
     def __init__(
         self,
         *,
@@ -444,8 +453,9 @@ class ListWindowsRequest(google.protobuf.message.Message):
         resolution_ns: builtins.int = ...,
         page_size: builtins.int = ...,
         page_token: builtins.str = ...,
+        statistic: chipwatt.v1.types_pb2.Statistic.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["device_id", b"device_id", "domain", b"domain", "end_unix_ns", b"end_unix_ns", "host_id", b"host_id", "page_size", b"page_size", "page_token", b"page_token", "resolution_ns", b"resolution_ns", "start_unix_ns", b"start_unix_ns"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["device_id", b"device_id", "domain", b"domain", "end_unix_ns", b"end_unix_ns", "host_id", b"host_id", "page_size", b"page_size", "page_token", b"page_token", "resolution_ns", b"resolution_ns", "start_unix_ns", b"start_unix_ns", "statistic", b"statistic"]) -> None: ...
 
 Global___ListWindowsRequest: typing_extensions.TypeAlias = ListWindowsRequest
 
@@ -598,6 +608,7 @@ class Gap(google.protobuf.message.Message):
     LOWER_UJ_FIELD_NUMBER: builtins.int
     UPPER_UJ_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    STATISTIC_FIELD_NUMBER: builtins.int
     device_id: builtins.str
     domain: chipwatt.v1.types_pb2.Domain.ValueType
     start_unix_ns: builtins.int
@@ -606,6 +617,7 @@ class Gap(google.protobuf.message.Message):
     lower_uj: builtins.int
     upper_uj: builtins.int
     reason: chipwatt.v1.types_pb2.GapReason.ValueType
+    statistic: chipwatt.v1.types_pb2.Statistic.ValueType
     def __init__(
         self,
         *,
@@ -617,8 +629,9 @@ class Gap(google.protobuf.message.Message):
         lower_uj: builtins.int = ...,
         upper_uj: builtins.int = ...,
         reason: chipwatt.v1.types_pb2.GapReason.ValueType = ...,
+        statistic: chipwatt.v1.types_pb2.Statistic.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["device_id", b"device_id", "domain", b"domain", "duration_ns", b"duration_ns", "lower_uj", b"lower_uj", "reason", b"reason", "start_mono_ns", b"start_mono_ns", "start_unix_ns", b"start_unix_ns", "upper_uj", b"upper_uj"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["device_id", b"device_id", "domain", b"domain", "duration_ns", b"duration_ns", "lower_uj", b"lower_uj", "reason", b"reason", "start_mono_ns", b"start_mono_ns", "start_unix_ns", b"start_unix_ns", "statistic", b"statistic", "upper_uj", b"upper_uj"]) -> None: ...
 
 Global___Gap: typing_extensions.TypeAlias = Gap
 
@@ -754,6 +767,9 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
     OTLP_POINTS_SENT_FIELD_NUMBER: builtins.int
     OTLP_POINTS_REJECTED_FIELD_NUMBER: builtins.int
     OTLP_LAG_MS_FIELD_NUMBER: builtins.int
+    LEDGER_HOLES_FIELD_NUMBER: builtins.int
+    LEDGER_HOLE_UJ_FIELD_NUMBER: builtins.int
+    LEDGER_TWICE_UJ_FIELD_NUMBER: builtins.int
     batches_stored: builtins.int
     host_seconds_stored: builtins.int
     device_windows_stored: builtins.int
@@ -771,6 +787,12 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
     otlp_points_sent: builtins.int
     otlp_points_rejected: builtins.int
     otlp_lag_ms: builtins.int
+    ledger_holes: builtins.int
+    """Counters against windows, as of the last compaction: places where windows
+    do not join up, the energy missing there, and energy that came twice.
+    """
+    ledger_hole_uj: builtins.int
+    ledger_twice_uj: builtins.int
     def __init__(
         self,
         *,
@@ -788,7 +810,10 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
         otlp_points_sent: builtins.int = ...,
         otlp_points_rejected: builtins.int = ...,
         otlp_lag_ms: builtins.int = ...,
+        ledger_holes: builtins.int = ...,
+        ledger_hole_uj: builtins.int = ...,
+        ledger_twice_uj: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["batches_stored", b"batches_stored", "conflicts", b"conflicts", "connected", b"connected", "device_windows_stored", b"device_windows_stored", "duplicates_absorbed", b"duplicates_absorbed", "gaps_stored", b"gaps_stored", "host_seconds_stored", b"host_seconds_stored", "otlp_lag_ms", b"otlp_lag_ms", "otlp_points_rejected", b"otlp_points_rejected", "otlp_points_sent", b"otlp_points_sent", "refused", b"refused", "root_energy_j", b"root_energy_j", "root_energy_rest_uj", b"root_energy_rest_uj", "store_bytes", b"store_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batches_stored", b"batches_stored", "conflicts", b"conflicts", "connected", b"connected", "device_windows_stored", b"device_windows_stored", "duplicates_absorbed", b"duplicates_absorbed", "gaps_stored", b"gaps_stored", "host_seconds_stored", b"host_seconds_stored", "ledger_hole_uj", b"ledger_hole_uj", "ledger_holes", b"ledger_holes", "ledger_twice_uj", b"ledger_twice_uj", "otlp_lag_ms", b"otlp_lag_ms", "otlp_points_rejected", b"otlp_points_rejected", "otlp_points_sent", b"otlp_points_sent", "refused", b"refused", "root_energy_j", b"root_energy_j", "root_energy_rest_uj", b"root_energy_rest_uj", "store_bytes", b"store_bytes"]) -> None: ...
 
 Global___GetCollectorStatusResponse: typing_extensions.TypeAlias = GetCollectorStatusResponse

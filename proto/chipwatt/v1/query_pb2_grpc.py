@@ -107,7 +107,7 @@ class QueryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetLatest(self, request, context):
-        """The newest window of every domain and the newest host second.
+        """The newest window of every domain's statistics and the newest host second.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

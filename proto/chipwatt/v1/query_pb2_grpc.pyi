@@ -215,7 +215,7 @@ class QueryServiceStub(typing.Generic[_QueryServiceListHostsType, _QueryServiceL
     """Energy that nobody can know, with bounds."""
 
     GetLatest: _QueryServiceGetLatestType
-    """The newest window of every domain and the newest host second."""
+    """The newest window of every domain's statistics and the newest host second."""
 
     GetCollectorStatus: _QueryServiceGetCollectorStatusType
     """What the collector took, refused and keeps."""
@@ -295,7 +295,7 @@ class QueryServiceServicer(metaclass=abc.ABCMeta):
         request: chipwatt.v1.query_pb2.GetLatestRequest,
         context: _ServicerContext,
     ) -> typing.Union[chipwatt.v1.query_pb2.GetLatestResponse, collections.abc.Awaitable[chipwatt.v1.query_pb2.GetLatestResponse]]:
-        """The newest window of every domain and the newest host second."""
+        """The newest window of every domain's statistics and the newest host second."""
 
     @abc.abstractmethod
     def GetCollectorStatus(

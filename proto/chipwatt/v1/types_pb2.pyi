@@ -137,6 +137,34 @@ METHOD_ESTIMATED: Method.ValueType  # 3
 """A model of a chip without a sensor."""
 Global___Method: typing_extensions.TypeAlias = Method
 
+class _Statistic:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _StatisticEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Statistic.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    STATISTIC_UNSPECIFIED: _Statistic.ValueType  # 0
+    STATISTIC_ENERGY: _Statistic.ValueType  # 1
+    """Differences of a counter."""
+    STATISTIC_INSTANT: _Statistic.ValueType  # 2
+    """A gauge at the moment of its refresh."""
+    STATISTIC_AVERAGE: _Statistic.ValueType  # 3
+    """A gauge that the vendor averages over a trailing window."""
+
+class Statistic(_Statistic, metaclass=_StatisticEnumTypeWrapper):
+    """What a sensor's value says of power over time. One domain may have several;
+    energy is added up from one of them only.
+    """
+
+STATISTIC_UNSPECIFIED: Statistic.ValueType  # 0
+STATISTIC_ENERGY: Statistic.ValueType  # 1
+"""Differences of a counter."""
+STATISTIC_INSTANT: Statistic.ValueType  # 2
+"""A gauge at the moment of its refresh."""
+STATISTIC_AVERAGE: Statistic.ValueType  # 3
+"""A gauge that the vendor averages over a trailing window."""
+Global___Statistic: typing_extensions.TypeAlias = Statistic
+
 class _GapReason:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType

@@ -13,6 +13,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TESTS)]
 
+from bench.metrology import peers  # noqa: E402
 from bench.metrology.faults import FAULTS, NONE, Fault  # noqa: E402
 from bench.metrology.judge import Judgement, judge  # noqa: E402
 from bench.metrology.loads import loads  # noqa: E402
@@ -120,6 +121,7 @@ HEADER = [
     "source", "Hz", "load", "fault", "energy beyond sensor µJ", "energy ppm", "highest level %",
     "peak 100 ms %", "coverage %", "gaps", "flags", "verdict",
 ]  # fmt: skip
+PEER_HEADER = ["tool", "fault", "energy error J", "of the truth"]
 
 
 def _percent(value: float | None) -> str:
@@ -139,6 +141,7 @@ async def main() -> int:
     )
     parser.add_argument("--fault", action="append", default=[], help="faults by name")
     parser.add_argument("--jobs", type=int, default=3, help="cases at once (3)")
+    parser.add_argument("--peers", action="store_true", help="other tools on the same tree, too")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     arguments = parser.parse_args()
     rows = [
@@ -160,21 +163,24 @@ async def main() -> int:
     results = await asyncio.gather(*(counted(case) for case in rows))
     print(file=sys.stderr)
     table = [row(case, result) for case, result in zip(rows, results, strict=True)]
-    _print([cells for cells, _ in table], markdown=arguments.markdown)
+    _print(HEADER, [cells for cells, _ in table], markdown=arguments.markdown)
+    if arguments.peers:
+        print(f"\nOther tools over {peers.SECONDS} s; not here: {', '.join(peers.missing())}")
+        _print(PEER_HEADER, await asyncio.to_thread(peers.compare), markdown=arguments.markdown)
     broken = sum(not held for _, held in table)
     verdict = "ok" if not broken else "BROKEN"
     print(f"metrology {verdict}: {len(table) - broken} of {len(table)} cases hold their bounds")
     return 1 if broken else 0
 
 
-def _print(rows: Sequence[Sequence[str]], *, markdown: bool) -> None:
+def _print(header: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool) -> None:
     if markdown:
-        print("| " + " | ".join(HEADER) + " |\n|" + " --- |" * len(HEADER))
+        print("| " + " | ".join(header) + " |\n|" + " --- |" * len(header))
         for cells in rows:
             print("| " + " | ".join(cells) + " |")
         return
-    widths = [max(len(r[i]) for r in (HEADER, *rows)) for i in range(len(HEADER))]
-    for cells in (HEADER, *rows):
+    widths = [max(len(r[i]) for r in (header, *rows)) for i in range(len(header))]
+    for cells in (header, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)))
 
 

@@ -31,8 +31,8 @@ NONE: Final = Fault({})
 FAULTS: Final[Mapping[str, Fault]] = {
     # 2^32 steps of 61 uJ are 262 kJ: stand 1.5 kJ below the end.
     "wrap": Fault({"start_steps": (1 << 32) - 24_000_000}),
-    # A counter of 1.5 kJ wraps twice in ten seconds of 350 W.
-    "double wrap": Fault({"modulus_steps": 24_000_000}),
+    # 2^32 steps of 0.35 uJ are 1.5 kJ: two wraps in ten seconds of 350 W.
+    "double wrap": Fault({"unit_nj": 350}),
     "reset": Fault({"reset_at_ns": AT_NS}, epochs=2, gap=True),
     # No new value, or no answer, for two seconds; then all of it at once.
     "stall": Fault(

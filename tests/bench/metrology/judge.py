@@ -143,7 +143,7 @@ def _updates(moment: int, rig: Rig) -> list[int]:
     newest = moment // rig.refresh_ns
     return [
         max(0, k * rig.refresh_ns + jitter_ns(k, rig.jitter_ns))
-        for k in range(newest - 2, newest + 2)
+        for k in range(newest - 4, newest + 2)
     ]
 
 

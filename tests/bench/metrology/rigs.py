@@ -72,9 +72,8 @@ def powercap(folder: Path, load: Sequence[Point], fault: Mapping[str, int]) -> B
     """Play a package with jittered 1 ms updates and a DRAM sibling."""
     tree = PowercapTree(folder)
     tree.cpuinfo()
-    modulus = fault.get("modulus_steps", 1 << 32)
     zones = [
-        tree.zone("intel-rapl:0", "package-0", unit_nj=UNIT_NJ, modulus_steps=modulus),
+        tree.zone("intel-rapl:0", "package-0", unit_nj=fault.get("unit_nj", UNIT_NJ)),
         tree.zone("intel-rapl:0:0", "dram", unit_nj=UNIT_NJ),
     ]
     loads = (load, [(0, 20_000), (3_600_000 * MS, 20_000)])
@@ -148,33 +147,29 @@ def amdsmi_gauge(folder: Path, load: Sequence[Point], fault: Mapping[str, int]) 
     return amdsmi(folder, load, {**fault, "no_energy": 1})
 
 
-def _hwmon(
-    folder: Path,
-    chip: str,
-    file: str,
-    load: Sequence[Point],
-    numbers: Mapping[str, int],
-    label: str,
-) -> Bench:
-    key, _, text = label.partition("=")
-    node = add_chip(folder / "sys", 0, chip, {file: "0", key: text})
-    device = FakeDevice(chip, load, numbers, {"file": str(node / file)})
-    start = write_scenario(folder, [device])
-    tables = {"hwmon": {"sysfs": str(folder / "sys")}}
-    return Bench(start, tables, player=_play(folder))
-
-
 def hwmon_energy(folder: Path, load: Sequence[Point], fault: Mapping[str, int]) -> Bench:
-    """Play an Intel GPU's energy counter."""
-    numbers = {"energy": 1, "unit_nj": UNIT_NJ, "refresh_ns": MS, **fault}
-    return _hwmon(folder, "xe", "energy1_input", load, numbers, "energy1_label=card")
+    """Play the energy counters of two Intel GPUs; the first is judged."""
+    devices = []
+    steady = [(0, 60_000), (3_600_000 * MS, 60_000)]
+    for number, (points, settings) in enumerate(((load, fault), (steady, {}))):
+        files = {"energy1_input": "0", "energy1_label": "card"}
+        node = add_chip(folder / "sys", number, "xe", files, device=f"0000:0{3 + number}:00.0")
+        numbers = {"energy": 1, "unit_nj": UNIT_NJ, "refresh_ns": MS, **settings}
+        file = {"file": str(node / "energy1_input")}
+        devices.append(FakeDevice(f"xe{number}", points, numbers, file))
+    start = write_scenario(folder, devices)
+    tables = {"hwmon": {"sysfs": str(folder / "sys")}}
+    return Bench(start, tables, player=_play(folder), domain="BOARD")
 
 
 def hwmon_gauge(folder: Path, load: Sequence[Point], fault: Mapping[str, int]) -> Bench:
     """Play the power meter of a Grace socket: a 50 ms mean every 50 ms."""
     numbers = {"refresh_ns": 50 * MS, "averaging_ns": 50 * MS, **fault}
-    text = "power1_oem_info=Grace Power Socket 0"
-    return _hwmon(folder, "power_meter", "power1_average", load, numbers, text)
+    files = {"power1_average": "0", "power1_oem_info": "Grace Power Socket 0"}
+    node = add_chip(folder / "sys", 0, "power_meter", files)
+    file = {"file": str(node / "power1_average")}
+    start = write_scenario(folder, [FakeDevice("grace", load, numbers, file)])
+    return Bench(start, {"hwmon": {"sysfs": str(folder / "sys")}}, player=_play(folder))
 
 
 def hsmp(folder: Path, load: Sequence[Point], fault: Mapping[str, int]) -> Bench:

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from chipwatt.agent.inventory import Inventory, open_inventory
-from chipwatt.agent.sensing.contract import Sensor, SourceUnavailable
+from chipwatt.agent.sensing.contract import Quantity, Sensor, SourceUnavailable
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.agent.sources.hwmon import HwmonConfig, HwmonSource
-from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface
+from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface, Statistic
 from chipwatt.core.records import AbsentInterface
 from fakes.file_sensors import FileConfig, FileSource, LibraryFileSource, ModelSource
 from fakes.hwmon import add_grace
@@ -205,3 +205,64 @@ def test_a_module_is_not_added_to_what_it_contains(tmp_path: Path) -> None:
         (Domain.MODULE, False),
     ]
     both.close()
+
+
+class Boards(FileSource):
+    """A vendor library that has a counter, a gauge and an averaged gauge of each board."""
+
+    kinds: ClassVar[tuple[Statistic, ...]] = (
+        Statistic.AVERAGE, Statistic.INSTANT, Statistic.ENERGY,
+    )  # fmt: skip
+
+    def open(self) -> Sequence[Sensor]:
+        made = []
+        for sensor in super().open():
+            gauge = replace(sensor, quantity=Quantity.POWER_MW)
+            every = {
+                Statistic.ENERGY: sensor,
+                Statistic.INSTANT: gauge,
+                Statistic.AVERAGE: replace(gauge, averaging_ns=10**9),
+            }
+            made += [every[kind] for kind in self.kinds]
+        return made
+
+
+class Gauges(Boards):
+    """The same without counters, and with a gauge that is listed twice."""
+
+    kinds: ClassVar[tuple[Statistic, ...]] = (
+        Statistic.AVERAGE, Statistic.INSTANT, Statistic.AVERAGE,
+    )  # fmt: skip
+
+
+def root_kinds(inventory: Inventory) -> list[tuple[int, Statistic, bool]]:
+    return sorted((s.device.ordinal, s.statistic, s.root) for s in inventory.sensors())
+
+
+def test_of_several_sensors_of_a_domain_the_best_is_added_up(tmp_path: Path) -> None:
+    two = chips(tmp_path / "two", 0, 1)
+    assert root_kinds(find({"boards": (Boards, two)})) == [
+        (chip, kind, kind is Statistic.ENERGY) for chip in (0, 1) for kind in Statistic
+    ]
+    assert root_kinds(find({"gauges": (Gauges, two)})) == [
+        (chip, kind, kind is Statistic.INSTANT)
+        for chip in (0, 1)
+        for kind in (Statistic.INSTANT, Statistic.AVERAGE)
+    ]
+
+
+def test_a_domain_stays_with_one_interface_whatever_it_has_of_it(tmp_path: Path) -> None:
+    """A second interface's counter would make a sum of the same joules beside the first's."""
+    sources = {
+        "a": (Gauges, chips(tmp_path / "one", 0)),
+        "b": (Boards, chips(tmp_path / "two", 0, 1)),
+    }
+    inventory = find(sources)
+    assert [each.name for each in inventory.opened] == ["a", "b"]
+    assert root_kinds(inventory) == [
+        (0, Statistic.INSTANT, True),
+        (0, Statistic.AVERAGE, False),
+        (1, Statistic.ENERGY, True),
+        (1, Statistic.INSTANT, False),
+        (1, Statistic.AVERAGE, False),
+    ]

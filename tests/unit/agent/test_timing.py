@@ -14,7 +14,11 @@ RAPL = Timing(counter=True, refresh_ns=MS, period_ns=MS)
 
 def test_rapl_at_1_khz_resolves_every_span() -> None:
     assert [RAPL.resolves(span) for span in (10 * MS, 100 * MS, S)] == [True, True, True]
-    assert RAPL.level_ns == 10 * MS
+    assert 36 * MS < RAPL.level_ns < 38 * MS
+
+
+def test_a_stamped_counter_tells_levels_apart_at_once() -> None:
+    assert replace(RAPL, stamped=True).level_ns == 10 * MS
 
 
 def test_rapl_at_100_hz_does_not_resolve_10_ms() -> None:

@@ -48,6 +48,14 @@ def test_its_last_words_explain_its_end(tmp_path: Path) -> None:
     assert child.stop() == 2
 
 
+def test_a_killed_child_is_said_to_be_killed(tmp_path: Path) -> None:
+    child = Child("sleeper", _SLEEPER, _SLEEP, tmp_path / "log", None)
+    os.kill(child.pid, signal.SIGKILL)
+    child.stop()
+    with pytest.raises(ChildFailed, match="the sleeper was killed by SIGKILL"):
+        child.check()
+
+
 def test_not_ready_in_time(tmp_path: Path) -> None:
     child = Child("sleeper", _SLEEPER, _SLEEP, tmp_path / "log", None)
     try:

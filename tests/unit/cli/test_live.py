@@ -121,7 +121,7 @@ def test_every_width_keeps_what_matters(width: int) -> None:
     named = DeviceId(DeviceKind.GPU, uid=0x12345678_1234_5678_1234_567812345678)
     made = [replace(each, device=named) for each in windows(3, estimated)]
     seen.take(made, [second(0)])
-    table = device_table(list(seen.tallies.values()), width)
+    table = device_table(seen, width)
     assert {"device", ">now", ">max", ">energy", "remarks"} <= set(table.headings)
     assert ("sensor" in table.headings) == (width == 140)
     row = next(line for line in shown(seen, width).splitlines() if "GPU-12345678" in line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from chipwatt.cli.rows import as_json
-from chipwatt.core.model import Domain, GapReason
+from chipwatt.core.model import Domain, GapReason, Statistic
 from chipwatt.core.records import Gap
 from chipwatt.v1 import query_pb2
 from unit.cli.test_live import second
@@ -36,7 +36,7 @@ def test_a_second() -> None:
 
 def test_a_gap() -> None:
     device = window(0, 1).device
-    gap = Gap(device, Domain.BOARD, 10**18, 5, 7, 0, 9, GapReason.COUNTER_RESET)
+    gap = Gap(device, Domain.BOARD, Statistic.ENERGY, 10**18, 5, 7, 0, 9, GapReason.COUNTER_RESET)
     row = json.loads(json.dumps(as_json(gap)))
     assert set(row) == _names(query_pb2.Gap)
     assert row["reason"] == "counter_reset"

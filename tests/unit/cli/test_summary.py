@@ -11,14 +11,15 @@ from chipwatt.cli.live import Seen
 from chipwatt.cli.summary import Summary
 from chipwatt.client import CollectorStatus, DeviceInfo
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method
+from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method, Statistic
 from chipwatt.core.records import SensorStatus
 from unit.cli.test_live import second, windows
 from unit.cli.test_tally import window
 
 NVML = SensorStatus(
-    window(0, 1).device, Domain.BOARD, Interface.NVML, Method.COUNTER, True, 0, 0, 0, 0, 0
-)
+    window(0, 1).device, Domain.BOARD, Statistic.ENERGY, Interface.NVML, Method.COUNTER, True,
+    0, 0, 0, 0, 0,
+)  # fmt: skip
 DEVICES = (DeviceInfo(NVML.device, (NVML,)), DeviceInfo(DeviceId(DeviceKind.CPU), ()))
 PAST = CollectorStatus(3, 100, 10, 1, 0, 0, 0, 4096, 1, 5_000_000, 0, 0, 0)
 

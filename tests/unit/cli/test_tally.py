@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chipwatt.cli.tally import Tally, tallies
 from chipwatt.core import histogram
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method
+from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method, Statistic
 from chipwatt.core.records import DeviceWindow, Profile, Provenance, Throttle
 
 NS = 1_000_000_000
@@ -26,6 +26,7 @@ def window(index: int, power_mw: int, **profile: int) -> DeviceWindow:
     return DeviceWindow(
         device=DeviceId(DeviceKind.GPU, index % 2),
         domain=Domain.BOARD,
+        statistic=Statistic.ENERGY,
         start_unix_ns=(1_800_000_000 + 10 * index) * NS,
         start_mono_ns=10 * index * NS,
         duration_ns=10 * NS,
@@ -67,7 +68,7 @@ def test_sums_and_extremes_are_exact(powers: list[int]) -> None:
 
 @given(POWERS, st.sampled_from([0.5, 0.9, 0.99]))
 def test_a_quantile_is_above_its_share_of_the_time(powers: list[int], quantile: float) -> None:
-    tally = Tally(DeviceId(DeviceKind.GPU), Domain.BOARD)
+    tally = Tally(DeviceId(DeviceKind.GPU), Domain.BOARD, Statistic.ENERGY)
     for index, power in enumerate(powers):
         tally.add(window(2 * index, power))
     bound = tally.quantile_mw(quantile)

@@ -18,6 +18,7 @@ from chipwatt.core.model import (
     GapReason,
     Interface,
     Method,
+    Statistic,
 )
 from chipwatt.core.records import (
     AbsentInterface,
@@ -59,6 +60,7 @@ def windows(draw: st.DrawFn) -> DeviceWindow:
     return DeviceWindow(
         device=draw(DEVICES),
         domain=draw(st.sampled_from(Domain)),
+        statistic=draw(st.sampled_from(Statistic)),
         start_unix_ns=value("start_unix_ns"),
         start_mono_ns=value("start_mono_ns"),
         duration_ns=value("duration_ns"),
@@ -110,11 +112,13 @@ def test_plain_sections_come_back(data: st.DataObject) -> None:
 
 
 GPU, CPU = DeviceId(DeviceKind.GPU, 0, 2**127 + 5), DeviceId(DeviceKind.CPU, 1)
-GAP = Gap(CPU, Domain.DRAM, 10**18, 5, 7, 3, 4, GapReason.AGENT_DOWN)
-SENSOR = SensorStatus(GPU, Domain.BOARD, Interface.NVML, Method.COUNTER, True, 1, 2, 3, 4, 700_000)
+GAP = Gap(CPU, Domain.DRAM, Statistic.ENERGY, 10**18, 5, 7, 3, 4, GapReason.AGENT_DOWN)
+SENSOR = SensorStatus(
+    GPU, Domain.BOARD, Statistic.INSTANT, Interface.NVML, Method.COUNTER, True, 1, 2, 3, 4, 700_000
+)
 ABSENT = AbsentInterface(Interface.HSMP, AbsentReason.PERMISSION_DENIED)
 WINDOW = DeviceWindow(
-    GPU, Domain.BOARD, 10**18, 5, 10**10, 9, 100, 1000,
+    GPU, Domain.BOARD, Statistic.ENERGY, 10**18, 5, 10**10, 9, 100, 1000,
     Profile(histogram=PowerHistogram(6, 400, 3, (1, 2, 3))),
     Throttle(), Provenance(Interface.NVML, Method.COUNTER), 0,
 )  # fmt: skip

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method
+from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method, Statistic
 from chipwatt.core.profile import merge, merge_seconds, mergeable
 from chipwatt.core.records import (
     DeviceWindow,
@@ -56,6 +56,7 @@ def lines(draw: st.DrawFn, count: int = 3) -> list[DeviceWindow]:
             DeviceWindow(
                 DeviceId(DeviceKind.CPU),
                 Domain.PACKAGE,
+                Statistic.ENERGY,
                 10**18 + mono_ns,
                 mono_ns,
                 duration_ns,
@@ -128,7 +129,10 @@ def test_sums_and_extremes_are_exact(line: list[DeviceWindow]) -> None:
     assert merged.profile.swing_amplitude_mw == wider.swing_amplitude_mw
 
 
-@given(lines(2), st.sampled_from(["gap", "epoch", "device", "domain", "interface", "energy"]))
+@given(
+    lines(2),
+    st.sampled_from(["gap", "epoch", "device", "domain", "statistic", "interface", "energy"]),
+)
 def test_windows_that_do_not_follow_each_other_stay_apart(
     line: list[DeviceWindow], fault: str
 ) -> None:
@@ -140,6 +144,7 @@ def test_windows_that_do_not_follow_each_other_stay_apart(
         "epoch": replace(second, epoch=8),
         "device": replace(second, device=DeviceId(DeviceKind.CPU, 1)),
         "domain": replace(second, domain=Domain.DRAM),
+        "statistic": replace(second, statistic=Statistic.INSTANT),
         "interface": replace(second, provenance=provenance),
         "energy": replace(second, cumulative_uj=second.cumulative_uj + 1),
     }[fault]

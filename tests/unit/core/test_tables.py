@@ -11,7 +11,15 @@ from chipwatt.core import codec, wire
 from chipwatt.core.columns import COLUMNS, MAX_ROWS, SectionKind
 from chipwatt.core.errors import InvalidPayload
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import AbsentReason, DeviceKind, Domain, GapReason, Interface, Method
+from chipwatt.core.model import (
+    AbsentReason,
+    DeviceKind,
+    Domain,
+    GapReason,
+    Interface,
+    Method,
+    Statistic,
+)
 from chipwatt.core.records import (
     AbsentInterface,
     DeviceWindow,
@@ -26,11 +34,13 @@ from chipwatt.core.records import (
 from chipwatt.v1 import types_pb2
 
 GPU, CPU = DeviceId(DeviceKind.GPU, 0, 2**127 + 5), DeviceId(DeviceKind.CPU, 1)
-GAP = Gap(CPU, Domain.DRAM, 10**18, 5, 7, 3, 4, GapReason.AGENT_DOWN)
-SENSOR = SensorStatus(GPU, Domain.BOARD, Interface.NVML, Method.COUNTER, True, 1, 2, 3, 4, 700_000)
+GAP = Gap(CPU, Domain.DRAM, Statistic.ENERGY, 10**18, 5, 7, 3, 4, GapReason.AGENT_DOWN)
+SENSOR = SensorStatus(
+    GPU, Domain.BOARD, Statistic.INSTANT, Interface.NVML, Method.COUNTER, True, 1, 2, 3, 4, 700_000
+)
 ABSENT = AbsentInterface(Interface.HSMP, AbsentReason.PERMISSION_DENIED)
 WINDOW = DeviceWindow(
-    GPU, Domain.BOARD, 10**18, 5, 10**10, 9, 100, 1000,
+    GPU, Domain.BOARD, Statistic.ENERGY, 10**18, 5, 10**10, 9, 100, 1000,
     Profile(histogram=PowerHistogram(6, 400, 3, (1, 2, 3))),
     Throttle(), Provenance(Interface.NVML, Method.COUNTER), 0,
 )  # fmt: skip

@@ -32,6 +32,9 @@ from chipwatt.core.columns import MAX_POWER_MW
 SPANS_MS: Final = {10: "10ms", 100: "100ms", 1000: "1s"}
 """Lengths of the means whose peaks are reported; ramps from 100 ms on."""
 SERIES_STEPS: Final = 10
+_SHORTER: Final = 1.08
+"""A level over half the span that is higher by more than its own error: power peaks in less time
+than can be told apart."""
 _TAIL_STEPS: Final = 2 * max(SPANS_MS)
 
 
@@ -106,7 +109,15 @@ class Shape:
         even = abs(step_ns - NS_PER_MS) < NS_PER_MS / 100
         if first == 0 and self._tail_end_ns == start_ns and even:
             curve = np.concatenate((self._tail[:-1] + curve[0], curve))
-        partial.extremes = _extremes(curve, last - first, step_ns / NS_PER_MS, timing)
+        step_ms = step_ns / NS_PER_MS
+        partial.extremes = _extremes(curve, last - first, step_ms, timing)
+        if timing.uncertainty_ns and not line.piece.holes:
+            span = max(2, round(timing.level_ns / step_ns))
+            low_mw, high_mw = _levels_of(curve, last - first, span, step_ms)
+            partial.low_mw, partial.high_mw = low_mw, high_mw
+            _, short_mw = _levels_of(curve, last - first, max(2, span // 2), step_ms)
+            if high_mw is not None and short_mw is not None:
+                partial.shorter = short_mw > high_mw * _SHORTER
         if last == steps and even:
             self._tail = curve[-1 - _TAIL_STEPS :] - curve[-1]
             self._tail_end_ns = end_ns
@@ -139,6 +150,22 @@ def _level_bounds(start_ns: int, end_ns: int, piece: Piece, level_ns: int) -> In
     half_ns = level_ns // 2
     inner = bounds[(bounds >= piece.start_ns + half_ns) & (bounds <= piece.end_ns - half_ns)]
     return np.concatenate(([piece.start_ns], inner, [piece.end_ns]))
+
+
+def _levels_of(
+    curve: Floats, fresh: int, span: int, step_ms: float
+) -> tuple[int | None, int | None]:
+    """Return the least and greatest slope of lines fitted through ``span`` steps.
+
+    Only lines that end in the last ``fresh`` steps count. A fitted line averages
+    the errors of all the changes in it, where a difference has those of two.
+    """
+    reach = curve[-(fresh + span) :]
+    if len(reach) <= span:
+        return None, None
+    weights = (np.arange(span + 1) - span / 2) * (12 / (span * (span + 1) * (span + 2)))
+    slopes = np.convolve(reach, weights[::-1], "valid")[-fresh:] / step_ms
+    return milliwatts(slopes.min()), milliwatts(slopes.max())
 
 
 def _extremes(curve: Floats, fresh: int, step_ms: float, timing: Timing) -> dict[str, int]:

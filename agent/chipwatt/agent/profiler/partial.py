@@ -64,6 +64,8 @@ class Partial:
     """Peaks and ramps by their name in ``Profile``."""
     series_mw: Floats | None = None
     """Means over 10 ms, where the piece is the whole block and fine enough."""
+    shorter: bool = False
+    """Whether there are peaks shorter than the shortest level that can be told apart."""
     cells_uj: Floats | None = None
     """Energy in each cell of the block; None: evenly spread."""
 

@@ -55,9 +55,14 @@ class Reducer:
         memory: Sequence[Memory] = (),
     ) -> None:
         self._grid = Grid(mono_ns, unix_ns, window_ns, batch_ns)
-        remembered = {(entry.device, entry.domain): entry for entry in memory}
+        remembered = {(entry.device, entry.domain, entry.statistic): entry for entry in memory}
         self._tracks = [
-            Track(s, unix_ns - mono_ns, remembered.pop((s.device, s.domain), None)) for s in sensors
+            Track(
+                s,
+                unix_ns - mono_ns,
+                remembered.pop((s.device, s.domain, s.statistic), None),
+            )
+            for s in sensors
         ]
         self._absent = list(remembered.values())
         for track in self._tracks:
@@ -148,7 +153,7 @@ class Reducer:
             pass
         end_ns = self._grid.current.start_ns
         for track in self._tracks:
-            track.ledger.hold()
+            track.ledger.settle()
             if track.ledger.times_ns:
                 end_ns = max(end_ns, track.ledger.times_ns[-1])
         while end_ns > self._grid.current.end_ns:

@@ -26,7 +26,7 @@ from chipwatt.agent.sensing.contract import Quantity, Sensor
 from chipwatt.agent.timing import Timing
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import Domain, Flag
+from chipwatt.core.model import Domain, Flag, Statistic
 from chipwatt.core.records import DeviceWindow, Gap, Throttle
 
 STILL_NS: Final = 5 * NS_PER_S
@@ -42,6 +42,7 @@ class Memory:
 
     device: DeviceId
     domain: Domain
+    statistic: Statistic
     epoch: int
     cumulative_uj: int
     end_mono_ns: int
@@ -206,6 +207,7 @@ class Track:
                 Gap(
                     device=self.sensor.device,
                     domain=self.sensor.domain,
+                    statistic=self.sensor.statistic,
                     start_unix_ns=span.unix_ns(ahead.last_ns),
                     start_mono_ns=ahead.last_ns,
                     duration_ns=ahead.first_ns - ahead.last_ns,
@@ -261,6 +263,7 @@ class Track:
         self.committed = Memory(
             self.sensor.device,
             self.sensor.domain,
+            self.sensor.statistic,
             self._epoch,
             self._cumulative_uj,
             self._position_ns,

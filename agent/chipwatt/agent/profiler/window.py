@@ -59,7 +59,8 @@ class Window:
             self._highs_mw.append(partial.high_mw)
         for name, value in partial.extremes.items():
             self._extremes[name] = max(value, self._extremes.get(name, 0))
-        if not all(timing.resolves(span * NS_PER_MS) for span in SPANS_MS):
+        unresolved = not all(timing.resolves(span * NS_PER_MS) for span in SPANS_MS)
+        if unresolved or partial.shorter:
             self.flags |= Flag.PEAK_BEYOND_SENSOR
         if partial.series_mw is None:
             self._series.clear()
@@ -91,6 +92,7 @@ class Window:
         return DeviceWindow(
             device=sensor.device,
             domain=sensor.domain,
+            statistic=sensor.statistic,
             start_unix_ns=self.start_unix_ns,
             start_mono_ns=self.start_ns,
             duration_ns=duration_ns,

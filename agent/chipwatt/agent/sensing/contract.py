@@ -17,7 +17,7 @@ from enum import IntEnum
 from typing import ClassVar, NamedTuple, Protocol
 
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import AbsentReason, Domain, Interface
+from chipwatt.core.model import AbsentReason, Domain, Interface, Statistic, statistic_of_gauge
 from chipwatt.core.records import Throttle
 
 
@@ -39,7 +39,8 @@ class Sensor:
     interface: Interface
     quantity: Quantity
     root: bool
-    """Whether this domain is one of those that are added up for the host."""
+    """Whether this domain is one of those that are added up for the host. Where it has
+    several sensors, the inventory lets one of them count."""
     label: str = ""
     """For people on this host only (``package-0``, ``card3``); it never leaves the host."""
     modulus_uj: int = 0
@@ -57,6 +58,13 @@ class Sensor:
     new stamp is then a new sample. Else it is the time of the poll."""
     flags: int = 0
     """``Flag`` bits set in every window of this sensor (ESTIMATED, FILTERED, REPLAYED)."""
+
+    @property
+    def statistic(self) -> Statistic:
+        """What the value says of power; tells sensors of one domain apart."""
+        if self.quantity is Quantity.ENERGY_UJ:
+            return Statistic.ENERGY
+        return statistic_of_gauge(self.averaging_ns)
 
 
 class Reading(NamedTuple):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from chipwatt.core.clock import NS_PER_S
 
 _BUCKET_NS = 10 * NS_PER_S
+_STILL_NS = NS_PER_S
 
 
 class DeviceClock:
@@ -27,9 +28,12 @@ class DeviceClock:
         """Return when the sample of ``stamp_ns`` was taken, which was read at ``read_ns``.
 
         The same stamp gives the same time again; a later one a later time, but
-        none after ``read_ns``. A stamp that falls starts the clock anew.
+        none after ``read_ns``. A stamp that falls starts the clock anew, and one
+        that stands still for a second is none: then the reading's time counts.
         """
         if stamp_ns == self._stamp_ns:
+            if read_ns - self._mono_ns > _STILL_NS:
+                self._mono_ns = read_ns
             return self._mono_ns
         offset_ns = read_ns - stamp_ns
         if stamp_ns < self._stamp_ns:

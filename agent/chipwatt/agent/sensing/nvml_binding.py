@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from chipwatt.agent.sensing.contract import SourceUnavailable
 from chipwatt.core.model import AbsentReason
 
 _NO_PERMISSION, _DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND = 4, 9, 12  # as in nvml.h
+_NO_DATA = 21
+GPU_GONE = frozenset({15, 16, 28})  # lost, reset required, not found
+LIBRARY_GONE = frozenset({1, 9, 18})  # uninitialized, driver not loaded, version mismatch
 _MEMBER_OF_TYPE = {1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
 
 
@@ -53,10 +57,33 @@ def does_not_start(error: Any) -> SourceUnavailable:
     return SourceUnavailable(AbsentReason.LIBRARY_FAILED, f"NVML does not start: {error}; {hint}")
 
 
-def field_integer(value: Any) -> int | None:
+def read_fields(nvml: Any, handle: Any, fields: Sequence[tuple[int, int]]) -> list[Any]:
+    """Read ``fields`` (id, scope) of one GPU in one call: per field an integer or an NVMLError.
+
+    Success of the call means only that some value is good. Raises NVMLError
+    where there is none, and where the GPU or the driver is gone.
+    """
+    answers = []
+    for value in nvml.nvmlDeviceGetFieldValues(handle, list(fields)):
+        code = int(value.nvmlReturn)
+        if code in GPU_GONE or code in LIBRARY_GONE:
+            raise nvml.NVMLError(code)
+        number = _integer(value)
+        answers.append(nvml.NVMLError(code or _NO_DATA) if number is None else number)
+    return answers
+
+
+def ask(nvml: Any, call: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what an optional call gives, None where this GPU or driver does not."""
+    try:
+        return call(*arguments)
+    except nvml.NVMLError:
+        return None
+
+
+def _integer(value: Any) -> int | None:
     """Return what an ``nvmlFieldValue_t`` holds, None where it carries an error or no integer.
 
-    Success of ``nvmlDeviceGetFieldValues`` means only that some value is good.
     The union is read by its declared type: the other members may hold rubbish.
     """
     member = _MEMBER_OF_TYPE.get(value.valueType)

@@ -46,8 +46,8 @@ class Attribute:
         """Return the value now.
 
         Raises TransientReadError where this read failed and Vanished where the
-        file was removed. A file that merely repeats its value is asked whether
-        it still has a name: outside sysfs (bind mounts, fakes) a removed file
+        file was removed. A file that repeats its value, or shows none, is asked
+        whether it still has a name: outside sysfs (bind mounts, fakes) a removed file
         stays readable through an open descriptor, frozen for ever.
         """
         try:
@@ -57,11 +57,16 @@ class Attribute:
         try:
             value = int(text)
         except ValueError:
+            if self._removed():
+                raise Vanished(str(self.path)) from None
             raise TransientReadError(f"{self.path}: {text[:32]!r} is no number") from None
-        if value == self._last and os.fstat(self._fd).st_nlink == 0:
+        if value == self._last and self._removed():
             raise Vanished(str(self.path))
         self._last = value
         return value
+
+    def _removed(self) -> bool:
+        return os.fstat(self._fd).st_nlink == 0
 
     def close(self) -> None:
         """Close the descriptor; safe to call twice."""

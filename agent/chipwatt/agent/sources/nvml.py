@@ -1,12 +1,13 @@
 """NVIDIA GPUs through NVML (binding ``nvidia-ml-py``, module ``pynvml``).
 
-One sensor a GPU, the first of these that it answers (facts: nvml.h 13.5):
+Up to three sensors a power scope: an energy counter in mJ (since the driver was
+loaded; it never wraps, and a driver reload starts it anew), instantaneous power,
+and the mean of the last second. All move about every 100 ms. They are read
+together, in one call a GPU and poll; ``sensing/nvml_gpu`` has the call and
+``sensing/nvml_probe`` what is asked for.
 
-1. total energy since the driver was loaded, in mJ (Volta and newer; the value
-   moves about every 100 ms; a driver reload starts it anew, it never wraps);
-2. field 186, instantaneous power;
-3. ``nvmlDeviceGetPowerUsage``: the mean of the last second on Ampere and newer,
-   but instantaneous on GA100 (A100, A30; compute capability 8.0) and older.
+MIG: power and energy belong to the whole GPU, so only the parent is read, as one
+GPU, and no handle of a child is ever asked for.
 
 A GPU that falls off the bus gives no readings, the others go on; it is looked
 for again every ten seconds. Once all are gone, or the driver is, the source
@@ -18,34 +19,29 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from chipwatt.agent.sensing.contract import (
-    Quantity,
     Reading,
     Sensor,
     SourceUnavailable,
     TransientReadError,
 )
-from chipwatt.agent.sensing.nvml_binding import does_not_start, field_integer, load_binding
+from chipwatt.agent.sensing.nvml_binding import (
+    GPU_GONE,
+    LIBRARY_GONE,
+    does_not_start,
+    load_binding,
+)
+from chipwatt.agent.sensing.nvml_gpu import Gpu
+from chipwatt.agent.sensing.nvml_probe import probe, settle_modules
 from chipwatt.agent.sensing.registry import source
-from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
-from chipwatt.core.identity import DeviceId, pci_uid
-from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface
+from chipwatt.core.clock import NS_PER_S, Clock, SystemClock
+from chipwatt.core.model import AbsentReason, Interface
 from chipwatt.core.records import Throttle
 
-# Field ids and return codes as in nvml.h; older releases of the binding lack some of the names.
-_FIELD_ENERGY_MJ = 83
-_FIELD_POWER_INSTANT_MW = 186
-_FIELD_THROTTLED_POWER_NS = 74
-_FIELDS_THROTTLED_THERMAL_NS = (269, 270)  # by software, by hardware
-_FIELD_THROTTLED_BRAKE_NS = 271
-_NO_DATA = 21
-_GPU_GONE = frozenset({15, 16, 28})  # lost, reset required, not found
-_LIBRARY_GONE = frozenset({1, 9, 18})  # uninitialized, driver not loaded, version mismatch
-_REFRESH_NS = 100 * NS_PER_MS
 _SEARCH_NS = 10 * NS_PER_S
 
 
@@ -57,19 +53,9 @@ class NvmlConfig:
     """Above this a change is impossible, where a GPU does not tell its largest limit."""
 
 
-@dataclass(slots=True)
-class _Gpu:
-    handle: Any
-    sensor: Sensor
-    read: Callable[[Any], int]
-    """From a handle to µJ or mW, as the sensor says; raises NVMLError."""
-    search_ns: int | None = None
-    """When a lost GPU is looked for next; None while it is there."""
-
-
 @source("nvml", NvmlConfig)
 class NvmlSource:
-    """One sensor a physical GPU."""
+    """Every physical GPU, the module around it and its memory."""
 
     name: ClassVar[str] = "nvml"
     interface: ClassVar[Interface] = Interface.NVML
@@ -83,7 +69,7 @@ class NvmlSource:
         self.transient_errors = 0
         """Reads that failed since open, with those that poll did not raise for others' sake."""
         self._nvml: Any = None
-        self._gpus: list[_Gpu] = []
+        self._gpus: list[Gpu] = []
 
     def open(self) -> Sequence[Sensor]:
         nvml = load_binding()
@@ -97,7 +83,8 @@ class NvmlSource:
         except nvml.NVMLError as error:
             self.close()
             raise does_not_start(error) from None
-        self._gpus = [gpu for index in range(count) if (gpu := self._probe(index)) is not None]
+        most_mw = self._config.max_power_w * 1000
+        self._gpus = [gpu for n in range(count) if (gpu := probe(nvml, n, most_mw)) is not None]
         if not self._gpus:
             self.close()
             found = (
@@ -108,29 +95,21 @@ class NvmlSource:
             raise SourceUnavailable(
                 AbsentReason.NOT_PRESENT, f"NVML {found}; `nvidia-smi -q -d POWER` shows the same"
             )
-        return [gpu.sensor for gpu in self._gpus]
+        settle_modules(nvml, self._gpus, self.clock)
+        return self._number()
 
     def poll(self) -> Sequence[Reading]:
-        readings = []
+        readings: list[Reading] = []
         failure: Exception | None = None
-        for position, gpu in enumerate(self._gpus):
-            if gpu.search_ns is not None and self.clock.mono_ns() < gpu.search_ns:
-                continue
-            try:
-                if gpu.search_ns is not None:
-                    gpu.handle = self._found_again(gpu)
-                value = gpu.read(gpu.handle)
-            except self._nvml.NVMLError as error:
-                if error.value in _LIBRARY_GONE:
-                    raise
-                if error.value in _GPU_GONE:
-                    gpu.search_ns = self.clock.mono_ns() + _SEARCH_NS
-                    continue
-                self.transient_errors += 1
-                failure = error
-            else:
-                gpu.search_ns = None
-                readings.append(Reading(position, self.clock.mono_ns(), value))
+        for gpu in self._gpus:
+            values = self._read(gpu)
+            now_ns = self.clock.mono_ns()
+            for channel, value in zip(gpu.channels, values, strict=False):
+                if isinstance(value, int):
+                    readings.append(Reading(channel.position, now_ns, value))
+                else:
+                    self.transient_errors += 1
+                    failure = value
         if readings:
             return readings
         if failure is not None:
@@ -139,9 +118,7 @@ class NvmlSource:
 
     def throttle(self) -> Sequence[tuple[int, Throttle]]:
         return [
-            (position, found)
-            for position, gpu in enumerate(self._gpus)
-            if gpu.search_ns is None and (found := self._throttle(gpu.handle)) != Throttle()
+            told for gpu in self._gpus if gpu.search_ns is None for told in gpu.throttle(self._nvml)
         ]
 
     def close(self) -> None:
@@ -151,92 +128,43 @@ class NvmlSource:
                 self._nvml.nvmlShutdown()
             self._nvml = None
 
-    def _probe(self, index: int) -> _Gpu | None:
-        """Return the GPU with the first quantity that it answers, None where it answers none."""
-        nvml = self._nvml
-        try:
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        except nvml.NVMLError:
-            return None
-        power = Sensor(
-            device=self._device(handle, index),
-            domain=Domain.BOARD,
-            interface=Interface.NVML,
-            quantity=Quantity.POWER_MW,
-            root=True,
-            label=f"{index} {self._ask(nvml.nvmlDeviceGetName, handle) or 'GPU'}",
-            refresh_ns=_REFRESH_NS,
-            max_power_mw=self._max_power_mw(handle),
-        )
-        energy = replace(power, quantity=Quantity.ENERGY_UJ, resolution_uj=1000)
-        usage = replace(power, averaging_ns=self._usage_averaging_ns(handle))
-        choices: tuple[tuple[Sensor, Callable[[Any], int]], ...] = (
-            (energy, lambda gpu: int(nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)) * 1000),
-            (energy, lambda gpu: self._field(gpu, _FIELD_ENERGY_MJ) * 1000),
-            (power, lambda gpu: self._field(gpu, _FIELD_POWER_INSTANT_MW)),
-            (usage, lambda gpu: int(nvml.nvmlDeviceGetPowerUsage(gpu))),
-        )
-        for sensor, read in choices:
-            with contextlib.suppress(nvml.NVMLError):
-                read(handle)
-                return _Gpu(handle, sensor, read)
-        return None
+    def _number(self) -> list[Sensor]:
+        """Give every sensor its position; what two GPUs share is read through the first."""
+        sensors: dict[object, Sensor] = {}
+        for gpu in self._gpus:
+            own = []
+            for channel in gpu.channels:
+                sensor = channel.sensor
+                line = (sensor.device, sensor.domain, sensor.statistic)
+                if line not in sensors:
+                    channel.position = len(sensors)
+                    sensors[line] = sensor
+                    own.append(channel)
+            gpu.channels = own
+        self._gpus = [gpu for gpu in self._gpus if gpu.channels]
+        return list(sensors.values())
 
-    def _found_again(self, gpu: _Gpu) -> Any:
+    def _read(self, gpu: Gpu) -> Sequence[Any]:
+        """Return a value or an NVMLError for each channel; nothing while the GPU is lost."""
+        if gpu.search_ns is not None and self.clock.mono_ns() < gpu.search_ns:
+            return ()
+        try:
+            if gpu.search_ns is not None:
+                gpu.handle = self._found_again(gpu)
+            values = gpu.read(self._nvml)
+        except self._nvml.NVMLError as error:
+            if error.value in LIBRARY_GONE:
+                raise
+            if error.value in GPU_GONE:
+                gpu.search_ns = self.clock.mono_ns() + _SEARCH_NS
+                return ()
+            return [error]
+        gpu.search_ns = None
+        return values
+
+    def _found_again(self, gpu: Gpu) -> Any:
         """Return a lost GPU's new handle: handles do not outlive a fall from the bus."""
-        device = gpu.sensor.device
-        if device.uid >> 33:
-            text = f"GPU-{uuid.UUID(int=device.uid)}"
+        with contextlib.suppress(ValueError):
+            text = f"GPU-{uuid.UUID(gpu.uuid.removeprefix('GPU-'))}"
             return self._nvml.nvmlDeviceGetHandleByUUID(text.encode())
         return gpu.handle
-
-    def _device(self, handle: Any, index: int) -> DeviceId:
-        text = str(self._ask(self._nvml.nvmlDeviceGetUUID, handle))
-        with contextlib.suppress(ValueError):
-            return DeviceId(DeviceKind.GPU, 0, uuid.UUID(text.removeprefix("GPU-")).int)
-        pci = self._ask(self._nvml.nvmlDeviceGetPciInfo, handle)
-        bus_id = pci.busId if pci else b""
-        address = bus_id.decode() if isinstance(bus_id, bytes) else str(bus_id)
-        with contextlib.suppress(ValueError):
-            return DeviceId(DeviceKind.GPU, 0, pci_uid(address[-12:]))  # NVML's domain has 8 digits
-        return DeviceId(DeviceKind.GPU, index)
-
-    def _max_power_mw(self, handle: Any) -> int:
-        limits = self._ask(self._nvml.nvmlDeviceGetPowerManagementLimitConstraints, handle)
-        limit_mw = limits[1] if limits else 0
-        return int(limit_mw) * 3 // 2 or self._config.max_power_w * 1000
-
-    def _usage_averaging_ns(self, handle: Any) -> int:
-        capability = self._ask(self._nvml.nvmlDeviceGetCudaComputeCapability, handle)
-        return NS_PER_S if capability and tuple(capability) > (8, 0) else 0
-
-    def _throttle(self, handle: Any) -> Throttle:
-        ids = [_FIELD_THROTTLED_POWER_NS, *_FIELDS_THROTTLED_THERMAL_NS, _FIELD_THROTTLED_BRAKE_NS]
-        values = self._ask(self._nvml.nvmlDeviceGetFieldValues, handle, ids) or ()
-        spent_ms = {
-            each.fieldId: spent_ns // NS_PER_MS
-            for each in values
-            if (spent_ns := field_integer(each)) is not None
-        }
-        thermal_ms = [spent_ms[each] for each in _FIELDS_THROTTLED_THERMAL_NS if each in spent_ms]
-        return Throttle(
-            limit_mw=self._ask(self._nvml.nvmlDeviceGetEnforcedPowerLimit, handle),
-            power_ms=spent_ms.get(_FIELD_THROTTLED_POWER_NS),
-            thermal_ms=sum(thermal_ms) if thermal_ms else None,
-            brake_ms=spent_ms.get(_FIELD_THROTTLED_BRAKE_NS),
-        )
-
-    def _field(self, handle: Any, field: int) -> int:
-        """Read one field; the call succeeds even where the value itself carries an error."""
-        (value,) = self._nvml.nvmlDeviceGetFieldValues(handle, [field])
-        number = field_integer(value)
-        if number is None:
-            raise self._nvml.NVMLError(value.nvmlReturn or _NO_DATA)
-        return number
-
-    def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what an optional call gives, None where this GPU or driver does not."""
-        try:
-            return call(*arguments)
-        except self._nvml.NVMLError:
-            return None

@@ -31,6 +31,8 @@ from chipwatt.core.records import Throttle
 
 _REFRESH_NS = 1_000_000  # measured 0.97 to 1.01 ms: github.com/lukalt/icpe-2024-rapl-validation
 _REOPEN_NS = NS_PER_S
+_PREEMPTED_NS = 200_000
+"""A read takes microseconds; after this long another process ran between value and stamp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +90,26 @@ class RaplPowercapSource:
         failure: TransientReadError | None = None
         gone: list[int] = []
         now = self.clock.mono_ns
+        read_ns = now()
         if self._lost:
-            self._reopen(now())
+            self._reopen(read_ns)
         for position, attribute in self._open:
+            before_ns = read_ns
             try:
                 value = attribute.read()
+                read_ns = now()
+                if read_ns - before_ns > _PREEMPTED_NS:
+                    value = attribute.read()
+                    read_ns = now()
             except TransientReadError as error:
                 self.transient_errors += 1
                 failure = error
             except Vanished:
                 gone.append(position)
             else:
-                readings.append(Reading(position, now(), value))
+                readings.append(Reading(position, read_ns, value))
         if gone:
-            self._lose(gone, now())
+            self._lose(gone, read_ns)
         if failure is not None and not readings:
             raise failure
         return readings

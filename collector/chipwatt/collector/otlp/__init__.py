@@ -16,8 +16,10 @@ conventions where these have one, else begin with ``chipwatt.``:
 ``hw.host.power``          W, gauge. Sum of the root domains; left out where one of those
                            heard in the interval before is missing.
 ``chipwatt.domain.energy`` as ``hw.energy`` and ``hw.power``, for domains inside another (core,
-``chipwatt.domain.power``  uncore, memory of a board) or around others (psys): under their own
-                           names, so that a sum over ``hw.energy`` counts no joule twice.
+``chipwatt.domain.power``  uncore, memory of a board) or around others (psys), and for further
+                           sensors of a domain that is in ``hw.energy`` already (a GPU's
+                           instantaneous and averaged power beside its counter): under their
+                           own names, so that a sum over ``hw.energy`` counts no joule twice.
 ``chipwatt.coverage``      1, gauge. Share of the interval that the sensor saw.
 =========================  ==================================================================
 
@@ -29,6 +31,8 @@ attribute of a point
 ``hw.parent``               ``hw.id`` of the domain around a nested one
 ``chipwatt.method``         ``counter``, ``integrated`` or ``estimated`` (a model, no sensor);
                             of a host the weakest of its parts
+``chipwatt.statistic``      ``energy``, ``instant`` or ``average``: what the sensor's value is; with
+                            ``hw.id`` it tells one sensor's points from another's
 ``chipwatt.interface``      ``nvml``, ``rapl_powercap``, ... ``replay``
 ``chipwatt.filtered``       true where firmware adds noise on purpose; else absent
 ==========================  =================================================================

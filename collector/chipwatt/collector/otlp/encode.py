@@ -25,7 +25,7 @@ from chipwatt.collector.otlp import semconv
 from chipwatt.collector.otlp.row import Row
 from chipwatt.collector.otlp.streams import DomainStreams, HostStreams, Sample
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import Domain, Interface, Method
+from chipwatt.core.model import Domain, Interface, Method, Statistic
 from chipwatt.core.tables import Array
 
 MAX_POINTS = 5_000
@@ -99,11 +99,13 @@ class Encoder:
         return self._resources[host]
 
     def _domain_attributes(self, row: Row) -> bytes:
-        key = (row.device, row.domain, row.is_root, row.method, row.interface, row.is_filtered)
+        key = (row.device, row.domain, row.statistic, row.is_root, row.method, row.interface,
+               row.is_filtered)  # fmt: skip
         if key not in self._attributes:
             self._attributes[key] = semconv.domain_attributes(
                 self._devices[row.device],
                 Domain(row.domain),
+                Statistic(row.statistic),
                 is_root=bool(row.is_root),
                 method=Method(row.method),
                 interface=Interface(row.interface),

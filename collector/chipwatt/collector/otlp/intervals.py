@@ -1,6 +1,6 @@
-"""Windows add up to intervals: whole columns in, one row a domain and interval out.
+"""Windows add up to intervals: whole columns in, one row a sensor and interval out.
 
-A row belongs to the interval in which its window starts. Rows of one domain,
+A row belongs to the interval in which its window starts. Rows of one statistic of a domain,
 counter epoch and interval become one: energies and times add up, the counter is
 that of the newest window. Adding up is associative, so rows that wait are kept added up.
 """
@@ -17,9 +17,9 @@ from chipwatt.core.columns import SectionKind
 from chipwatt.core.model import Flag
 from chipwatt.core.tables import Array
 
-_KEY: Final = ("host", "device", "domain", "is_root", "epoch", "slot")
+_KEY: Final = ("host", "device", "domain", "statistic", "is_root", "epoch", "slot")
 _SAME: Final = (
-    *("domain", "epoch", "start_unix_ns", "duration_ns"),
+    *("domain", "statistic", "epoch", "start_unix_ns", "duration_ns"),
     *("energy_uj", "cumulative_uj", "method", "interface"),
 )
 _FEW = 4096
@@ -53,7 +53,7 @@ def rows_of(block: Block, interval_ns: int) -> Array:
 
 
 def add_up(rows: Array) -> Array:
-    """Return one row a (host, device, domain, epoch, interval), in that order."""
+    """Return one row a (host, device, domain, statistic, epoch, interval), in that order."""
     if not len(rows):
         return rows
     rows = rows[np.lexsort([rows["start_unix_ns"], *(rows[name] for name in reversed(_KEY))])]

@@ -1,4 +1,4 @@
-"""One domain in one interval, as a row of an array and as a value."""
+"""One statistic of one domain in one interval, as a row of an array and as a value."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 
 
 class Row(NamedTuple):
-    """What the windows of one domain, counter epoch and interval add up to."""
+    """What the windows of one statistic of a domain, counter epoch and interval add up to."""
 
     host: int
     """Position in ``Store.host_dictionary``."""
     device: int
     """Position in ``Store.device_dictionary``."""
     domain: int
+    statistic: int
     is_root: int
     epoch: int
     slot: int
@@ -43,7 +44,7 @@ class Row(NamedTuple):
         return self.energy_uj * 1000 / self.duration_ns
 
 
-_U1 = ("domain", "is_root", "method", "interface", "is_filtered")
+_U1 = ("domain", "statistic", "is_root", "method", "interface", "is_filtered")
 _I4 = ("host", "device")
 _U4 = ("epoch",)
 _I8 = ("slot", "start_unix_ns", "end_unix_ns", "position")

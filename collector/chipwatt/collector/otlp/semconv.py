@@ -12,7 +12,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Interface, Method
+from chipwatt.core.model import DeviceKind, Domain, Interface, Method, Statistic
 
 SERVICE_NAME = "chipwatt"
 MAX_TEXT = 255
@@ -87,19 +87,21 @@ def resource(host_id: str, host_name: str, *, version: str, namespace: str) -> R
 def domain_attributes(
     device: DeviceId,
     domain: Domain,
+    statistic: Statistic,
     *,
     is_root: bool,
     method: Method,
     interface: Interface,
     is_filtered: bool,
 ) -> bytes:
-    """Return the attributes of every point of one domain, in wire form."""
+    """Return the attributes of every point of one statistic of a domain, in wire form."""
     name = domain.name.lower()
     attributes = [
         _text("hw.id", f"{device}/{name}"),
         _text("hw.type", _DOMAIN_TYPES.get(domain, _KIND_TYPES[device.kind])),
         _text("hw.name", f"{str(device).replace('/', ' ')} {name}"),
         _text("chipwatt.method", method.name.lower()),
+        _text("chipwatt.statistic", statistic.name.lower()),
         _text("chipwatt.interface", interface.name.lower()),
     ]
     if not is_root and domain in _PARENTS:

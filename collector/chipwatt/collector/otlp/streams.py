@@ -52,7 +52,7 @@ class DomainStreams:
 
     def __init__(self, interval_ns: int) -> None:
         self._interval_ns = interval_ns
-        self._epochs: dict[tuple[int, int, int], dict[int, list[_Segment]]] = {}
+        self._epochs: dict[tuple[int, int, int, int], dict[int, list[_Segment]]] = {}
 
     def samples(self, row: Row, attributes: bytes) -> Iterator[Sample]:
         """Yield what one interval of one domain gives."""
@@ -89,7 +89,7 @@ class DomainStreams:
 
     def _segments(self, row: Row) -> list[_Segment]:
         """Return the segments of the row's epoch, by start; the oldest epochs are forgotten."""
-        epochs = self._epochs.setdefault((row.device, row.domain, row.is_root), {})
+        epochs = self._epochs.setdefault((row.device, row.domain, row.statistic, row.is_root), {})
         segments = epochs.setdefault(row.epoch, [])
         if len(epochs) > MAX_EPOCHS:
             del epochs[min(epochs)]

@@ -12,6 +12,7 @@ from chipwatt.v1 import query_pb2, types_pb2
 
 _DOMAIN = types_pb2.Domain.ValueType
 _INTERFACE = types_pb2.Interface.ValueType
+_STATISTIC = types_pb2.Statistic.ValueType
 _METHOD = types_pb2.Method.ValueType
 
 
@@ -40,6 +41,7 @@ def device_message(device: DeviceId, sensors: Iterable[SensorStatus]) -> query_p
         sensors=[
             query_pb2.Sensor(
                 domain=_DOMAIN(sensor.domain),
+                statistic=_STATISTIC(sensor.statistic),
                 interface=_INTERFACE(sensor.interface),
                 method=_METHOD(sensor.method),
                 root=sensor.root,
@@ -68,6 +70,7 @@ def window_message(window: DeviceWindow) -> query_pb2.DeviceWindow:
     return query_pb2.DeviceWindow(
         device_id=str(window.device),
         domain=_DOMAIN(window.domain),
+        statistic=_STATISTIC(window.statistic),
         start_unix_ns=window.start_unix_ns,
         start_mono_ns=window.start_mono_ns,
         duration_ns=window.duration_ns,
@@ -137,6 +140,7 @@ def gap_message(gap: Gap) -> query_pb2.Gap:
     return query_pb2.Gap(
         device_id=str(gap.device),
         domain=_DOMAIN(gap.domain),
+        statistic=_STATISTIC(gap.statistic),
         start_unix_ns=gap.start_unix_ns,
         start_mono_ns=gap.start_mono_ns,
         duration_ns=gap.duration_ns,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from enum import IntEnum
 from typing import Protocol, TypeVar
 
 import grpc
@@ -28,7 +29,7 @@ from chipwatt.collector.query.paging import (
 )
 from chipwatt.collector.store.contract import HostRow, Store
 from chipwatt.core.identity import DeviceId, parse_device
-from chipwatt.core.model import Domain
+from chipwatt.core.model import Domain, Statistic
 from chipwatt.core.records import DeviceWindow, Gap, HostSecond
 from chipwatt.v1 import query_pb2 as pb
 
@@ -36,6 +37,7 @@ _NEVER_UNIX_NS = 1 << 62  # the year 2116; leaves room to round up to a whole bi
 RESOLUTIONS_NS = (0, 10_000_000_000, 60_000_000_000, 600_000_000_000, 3_600_000_000_000)
 Row = TypeVar("Row")
 Answer = TypeVar("Answer", bound=Message)
+Member = TypeVar("Member", bound=IntEnum)
 
 
 class _Ranged(Protocol):
@@ -102,7 +104,8 @@ class Queries:
         end = _range_end(request)
         if request.resolution_ns not in RESOLUTIONS_NS:
             raise invalid("resolution_ns: 0, or 10 s, 1 min, 10 min or 1 h in nanoseconds")
-        domain = self._domain(request.domain)
+        domain = _member(Domain, "domain", request.domain)
+        statistic = _member(Statistic, "statistic", request.statistic)
         device = self._device(host, request.device_id) if request.device_id else None
 
         def fetch(start: int, rows: int) -> Sequence[DeviceWindow]:
@@ -113,12 +116,13 @@ class Queries:
                 resolution_ns=request.resolution_ns,
                 device=device,
                 domain=domain,
+                statistic=statistic,
                 limit=rows,
             )
 
-        asked = ("windows", host, device, domain, request.start_unix_ns, request.end_unix_ns,
-                 request.resolution_ns)  # fmt: skip
-        messages, token = _page(request, asked, 8, fetch, _window_key, answers.window_message)
+        asked = ("windows", host, device, domain, statistic, request.start_unix_ns,
+                 request.end_unix_ns, request.resolution_ns)  # fmt: skip
+        messages, token = _page(request, asked, 9, fetch, _window_key, answers.window_message)
         return pb.ListWindowsResponse(windows=messages, next_page_token=token)
 
     def list_host_seconds(self, request: pb.ListHostSecondsRequest) -> pb.ListHostSecondsResponse:
@@ -138,7 +142,7 @@ class Queries:
             return self._store.gaps(host, start, end, limit=rows)
 
         asked = ("gaps", host, request.start_unix_ns, request.end_unix_ns)
-        messages, token = _page(request, asked, 8, fetch, _gap_key, answers.gap_message)
+        messages, token = _page(request, asked, 9, fetch, _gap_key, answers.gap_message)
         return pb.ListGapsResponse(gaps=messages, next_page_token=token)
 
     def get_latest(self, request: pb.GetLatestRequest) -> pb.GetLatestResponse:
@@ -185,13 +189,6 @@ class Queries:
                 counts[owner] = counts.get(owner, 0) + 1
         return counts
 
-    @staticmethod
-    def _domain(number: int) -> Domain | None:
-        try:
-            return Domain(number) if number else None
-        except ValueError:
-            raise invalid(f"domain: {number} is none") from None
-
 
 def _page(
     request: _Ranged,
@@ -224,6 +221,14 @@ def _range_end(request: _Ranged) -> int:
     return end
 
 
+def _member(enum: type[Member], field: str, number: int) -> Member | None:
+    """Return the member that a request's ``field`` asks for; None where it asks for all."""
+    try:
+        return enum(number) if number else None
+    except ValueError:
+        raise invalid(f"{field}: {number} is none") from None
+
+
 def _host_number(row: HostRow) -> int:
     return int.from_bytes(row.host, "big")
 
@@ -233,7 +238,7 @@ def _device_key(device: DeviceId) -> Key:
 
 
 def _window_key(window: DeviceWindow) -> Key:
-    return (window.start_unix_ns, *_device_key(window.device), window.domain,
+    return (window.start_unix_ns, *_device_key(window.device), window.domain, window.statistic,
             window.start_mono_ns, window.epoch, window.duration_ns)  # fmt: skip
 
 
@@ -242,5 +247,5 @@ def _second_key(second: HostSecond) -> Key:
 
 
 def _gap_key(gap: Gap) -> Key:
-    return (gap.start_unix_ns, *_device_key(gap.device), gap.domain, gap.start_mono_ns,
-            gap.duration_ns, gap.reason)  # fmt: skip
+    return (gap.start_unix_ns, *_device_key(gap.device), gap.domain, gap.statistic,
+            gap.start_mono_ns, gap.duration_ns, gap.reason)  # fmt: skip

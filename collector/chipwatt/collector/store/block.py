@@ -19,7 +19,7 @@ import zstandard
 
 from chipwatt.collector.store.rows import Rows
 from chipwatt.core.columns import COLUMNS, ColumnSpec, SectionKind
-from chipwatt.core.tables import Array, Table
+from chipwatt.core.tables import FILLED, Array, Table, filled
 
 FORMAT = 1
 _HEAD = struct.Struct("<BBQI")
@@ -88,7 +88,9 @@ def _decode(data: bytes) -> Rows:
     if at != len(plain):
         raise ValueError(f"{len(plain)} bytes where {at} were expected")
     for spec in COLUMNS[kind]:
-        if spec.name not in columns:
+        if spec.name in FILLED and spec.name not in columns:
+            columns[spec.name] = filled(spec.name, count, columns)
+        elif spec.name not in columns:
             columns[spec.name] = np.full(
                 0 if spec.ragged_by else count,
                 spec.absent_value if spec.absent else max(spec.low, 0),

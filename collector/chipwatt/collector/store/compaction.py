@@ -170,10 +170,10 @@ def slots_of(starts: Array, received: Array, slot_ns: int) -> Array:
 
 
 def place(rows: Rows, shards: Array, slots: Array) -> Iterator[Placed]:
-    """Yield a block a shard and slot, its rows by owner, domain and start."""
+    """Yield a block a shard and slot, its rows by owner, domain, statistic and start."""
     kind_has_domain = rows.kind is not SectionKind.HOST_SECOND
-    domains = rows.table["domain"] if kind_has_domain else np.zeros(len(rows), "<u1")
-    order = np.lexsort((rows.table["start_unix_ns"], domains, rows.owners, slots, shards))
+    lines = [rows.table[name] for name in ("statistic", "domain")] if kind_has_domain else []
+    order = np.lexsort((rows.table["start_unix_ns"], *lines, rows.owners, slots, shards))
     rows, shards, slots = take(rows, order), shards[order], slots[order]
     change = (np.diff(shards.astype(np.int64)) != 0) | (np.diff(slots) != 0)
     edges = [0, *(np.flatnonzero(change) + 1).tolist(), len(rows)]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import Domain
+from chipwatt.core.model import Domain, Statistic
 from chipwatt.core.records import (
     AbsentInterface,
     AgentHealth,
@@ -129,6 +129,7 @@ class Store(Protocol):
         resolution_ns: int = 0,
         device: DeviceId | None = None,
         domain: Domain | None = None,
+        statistic: Statistic | None = None,
         limit: int = 10_000,
     ) -> list[DeviceWindow]:
         """Return windows that start in [start, end), by start time."""

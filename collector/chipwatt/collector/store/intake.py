@@ -154,7 +154,8 @@ def _status_rows(kind: SectionKind, table: Table, devices: Sequence[int]) -> lis
         key = 0
         if kind is SectionKind.SENSOR:
             row["device"] = devices[row["device"]]
-            key = row["device"] << 16 | row["domain"] << 8 | row["interface"]
+            key = row["device"] << 24 | row["domain"] << 16
+            key |= row["statistic"] << 8 | row["interface"]
         elif kind is SectionKind.ABSENT:
             key = row["interface"]
         rows.append((key, json.dumps(row, separators=(",", ":"))))

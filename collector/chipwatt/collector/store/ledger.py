@@ -21,11 +21,13 @@ from chipwatt.collector.store.ranges import Ranges
 from chipwatt.collector.store.rows import Rows
 
 _TWICE = "ledger_twice_uj"
+_STATISTIC_BIT = 37
+"""Of a key: below it 5 bits of domain and 32 of epoch, above it 3 and the device; 0 is ENERGY."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnergyCheck:
-    """The books against the counters, over all epochs of all domains."""
+    """The books against the counters, over all epochs of all sensors."""
 
     epochs: int
     holes: int
@@ -59,6 +61,7 @@ class Ledger:
         self._changed.update(np.unique(shards).tolist())
         keys = (
             windows.owners.astype(np.int64) << 40
+            | windows.table["statistic"].astype(np.int64) - 1 << _STATISTIC_BIT
             | windows.table["domain"].astype(np.int64) << 32
             | windows.table["epoch"].astype(np.int64)
         )

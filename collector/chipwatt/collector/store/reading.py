@@ -25,7 +25,7 @@ from chipwatt.collector.store.shelf import Shelf, Visible
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.errors import StoreError
 from chipwatt.core.log import get
-from chipwatt.core.model import Domain
+from chipwatt.core.model import Domain, Statistic
 from chipwatt.core.tables import Array
 
 _TRIES = 5
@@ -44,6 +44,7 @@ class Wanted:
     limit: int
     resolution_ns: int = 0
     domain: Domain | None = None
+    statistic: Statistic | None = None
 
     def of(self, rows: Rows) -> Rows:
         """Return the rows that are asked for."""
@@ -52,6 +53,8 @@ class Wanted:
         mask &= (starts >= self.first_unix_ns) & (starts < self.last_unix_ns)
         if self.domain is not None:
             mask &= rows.table["domain"] == self.domain
+        if self.statistic is not None:
+            mask &= rows.table["statistic"] == self.statistic
         return take(rows, mask)
 
     @property

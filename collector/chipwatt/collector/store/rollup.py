@@ -20,7 +20,7 @@ from chipwatt.core.model import Flag
 from chipwatt.core.tables import Array, Table
 
 _APART = {
-    SectionKind.DEVICE_WINDOW: ("domain", "epoch", "interface", "method"),
+    SectionKind.DEVICE_WINDOW: ("domain", "statistic", "epoch", "interface", "method"),
     SectionKind.HOST_SECOND: (),
 }
 _ENERGIES = {

@@ -34,7 +34,7 @@ from chipwatt.collector.store.stream_book import StreamBook, heard_since_fold, s
 from chipwatt.core.codec import gap_from_row, window_from_row
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import Domain
+from chipwatt.core.model import Domain, Statistic
 from chipwatt.core.records import (
     AbsentInterface,
     AgentHealth,
@@ -152,6 +152,7 @@ class SqliteStore:
         resolution_ns: int = 0,
         device: DeviceId | None = None,
         domain: Domain | None = None,
+        statistic: Statistic | None = None,
         limit: int = 10_000,
     ) -> list[DeviceWindow]:
         """Return windows that start in [start, end), by start time. Raises StoreError.
@@ -167,6 +168,7 @@ class SqliteStore:
             resolution_ns=resolution_ns,
             device=device,
             domain=domain,
+            statistic=statistic,
         )
         if rows is None:
             return []
@@ -246,6 +248,7 @@ class SqliteStore:
         resolution_ns: int = 0,
         device: DeviceId | None = None,
         domain: Domain | None = None,
+        statistic: Statistic | None = None,
     ) -> Rows | None:
         host_number = self._dictionary.host_numbers.get(host)
         if host_number is None:
@@ -265,6 +268,7 @@ class SqliteStore:
                 limit,
                 resolution_ns,
                 domain,
+                statistic,
             )
         )
 

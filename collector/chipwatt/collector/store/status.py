@@ -9,7 +9,7 @@ from chipwatt.collector.store.catalogue import Catalogue
 from chipwatt.collector.store.dictionary import Dictionary
 from chipwatt.core.codec import sensor_from_row
 from chipwatt.core.columns import SectionKind
-from chipwatt.core.model import AbsentReason, Interface
+from chipwatt.core.model import AbsentReason, Interface, Statistic
 from chipwatt.core.records import AbsentInterface, AgentHealth, SensorStatus
 
 
@@ -24,7 +24,7 @@ class Statuses:
         """Return the newest status of every sensor. Raises StoreError."""
         devices = self._dictionary.devices
         return [
-            sensor_from_row(row, devices[row["device"]][1])
+            sensor_from_row({"statistic": Statistic.ENERGY, **row}, devices[row["device"]][1])
             for row in self._rows(host, SectionKind.SENSOR)
         ]
 

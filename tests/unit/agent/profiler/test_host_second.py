@@ -54,6 +54,13 @@ def test_peaks_that_coincide_add_up_across_kinds() -> None:
         assert found.flags == 0
 
 
+def test_peaks_that_alternate_across_kinds_do_not_add_up() -> None:
+    gpu = sensor(0, kind=DeviceKind.GPU)
+    for found in bins_of([(sensor(0), Chip(BUSY_FIRST)), (gpu, Chip(IDLE_FIRST))]):
+        assert found.cpu_peak_mw == found.gpu_peak_mw == pytest.approx(300_000, rel=0.001)
+        assert found.total_peak_mw == pytest.approx(400_000, rel=0.001)
+
+
 def test_slow_sensor_brings_in_what_it_can_tell_and_says_so() -> None:
     slow = Chip([(S, 200_000)], refresh_ns=100 * MS, jitter=0.05)
     bins = bins_of([(sensor(0), slow)], period_ns=50 * MS)

@@ -6,7 +6,7 @@ import pytest
 
 from chipwatt.agent.profiler.reducer import Memory, Reducer
 from chipwatt.agent.sensing.contract import Quantity
-from chipwatt.core.model import DeviceKind, Domain, Flag, GapReason, Method
+from chipwatt.core.model import DeviceKind, Domain, Flag, GapReason, Method, Statistic
 from chipwatt.core.records import Records, Throttle
 from fakes.books import books, seconds, sensor
 from fakes.chip import Chip, poll
@@ -149,8 +149,16 @@ def test_memory_is_of_what_was_handed_out() -> None:
     assert not window.flags & Flag.EPOCH_START
 
 
+def test_a_single_reading_is_remembered_though_nothing_is_handed_out() -> None:
+    reducer = one_counter()
+    reducer.observe(0, 400 * MS, 123)
+    assert reducer.finish(500 * MS) == []
+    (memory,) = reducer.memory()
+    assert (memory.cumulative_uj, memory.end_mono_ns) == (123, 400 * MS)
+
+
 def test_memory_of_an_absent_sensor_is_kept() -> None:
-    memory = Memory(sensor(5).device, Domain.PACKAGE, 3, 4, 5)
+    memory = Memory(sensor(5).device, Domain.PACKAGE, Statistic.ENERGY, 3, 4, 5)
     reducer = Reducer([sensor(0)], mono_ns=0, unix_ns=UNIX_NS, memory=[memory])
     assert reducer.memory() == [memory]
 
@@ -243,6 +251,28 @@ def test_lost_sensor_opens_a_gap_until_it_is_seen_again() -> None:
     assert (gap.start_mono_ns, gap.duration_ns) == (1990 * MS, 7010 * MS)
     assert gap.reason is GapReason.PERMISSION_LOST
     assert gap.lower_uj <= 7_010_000 <= gap.upper_uj
+
+
+def test_window_over_a_silence_ends_aligned() -> None:
+    reducer = one_counter()
+    for from_ms, to_ms in ((0, 5_000), (14_000, 20_010)):
+        for at_ms in range(from_ms, to_ms, 10):
+            reducer.observe(0, at_ms * MS, at_ms * 1000)
+    (window,) = books(drain(reducer, 21 * S))[CPU].windows
+    assert (window.start_mono_ns, window.duration_ns) == (0, 20 * S)
+    assert window.provenance.coverage_ppm == pytest.approx(549_500, abs=10)
+
+
+def test_memory_moves_on_with_a_gap_that_was_handed_out() -> None:
+    reducer = Reducer([sensor()], mono_ns=0, unix_ns=UNIX_NS, window_ns=10 * S, batch_ns=5 * S)
+    for at_ms in range(0, 5_010, 10):
+        reducer.observe(0, at_ms * MS, at_ms * 1000 + (10**9 if at_ms < 3_000 else 0))
+    (batch,) = drain(reducer, 6 * S)
+    (gap,) = batch.gaps
+    (memory,) = reducer.memory()
+    assert memory.end_mono_ns == gap.start_mono_ns + gap.duration_ns == 3 * S
+    assert memory.cumulative_uj == 3_000_000
+    assert memory.epoch > batch.windows[0].epoch
 
 
 def test_batches_may_be_shorter_than_windows() -> None:

@@ -40,6 +40,12 @@ def test_same_stamp_is_the_same_sample() -> None:
     assert clock.mono_ns(7, 1000) == clock.mono_ns(7, 2000)
 
 
+def test_a_stamp_that_stands_still_is_no_clock() -> None:
+    clock = DeviceClock()
+    first = clock.mono_ns(7, 10**12)
+    assert clock.mono_ns(7, first + 1_000_000_001) == first + 1_000_000_001
+
+
 def test_drift_of_the_device_s_oscillator_is_followed() -> None:
     clock = DeviceClock()
     worst = 0

@@ -1,4 +1,4 @@
-"""The NVML source over the real binding and a fake library, each in a child process."""
+"""What the NVML source reads of a GPU, over the real binding and a fake library in a child."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from chipwatt.agent.sensing.contract import Quantity
-from chipwatt.core.model import Domain
+from chipwatt.core.model import Domain, Statistic
 from fakes import nvml
-from fakes.scenario import NS_PER_S, FakeDevice, energy_uj, ramp, square, steady
+from fakes.nvml import OPEN, by_line, lines, polls
+from fakes.scenario import NS_PER_S, energy_uj, ramp, square, steady
 
 MS = 1_000_000
-OPEN = {"do": "open"}
-
-
-def polls(*at_ms: int) -> list[dict[str, Any]]:
-    return [{"do": "poll", "at_ns": at * MS} for at in at_ms]
+ENERGY, INSTANT, AVERAGE = Statistic
+STEP_NS = 3800 * MS
+STEP = [(0, 200_000), (STEP_NS, 200_000), (STEP_NS, 800_000), (STEP_NS + NS_PER_S, 800_000)]
+"""Read at 4100 ms: 300 ms after the step the last second's mean is 200 + 0.3 * 600 W."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +29,9 @@ def test_energy_counters_follow_the_load_to_the_millijoule(tmp_path: Path) -> No
     loads = [square(90_000, 650_000, 300 * MS), ramp(60_000, 700_000, 3 * NS_PER_S)]
     gpus = [nvml.gpu(n, load) for n, load in enumerate(loads)]
     sensors, *rows = nvml.drive(tmp_path, gpus, [OPEN, *polls(*range(0, 5000, 50))])
-    assert [s["device"] for s in sensors] == [f"gpu/{gpu.texts['uuid']}" for gpu in gpus]
-    for sensor in sensors:
+    counters = [sensor for sensor in sensors if sensor["statistic"] == ENERGY]
+    assert [s["device"] for s in counters] == [f"gpu/{gpu.texts['uuid']}" for gpu in gpus]
+    for sensor in counters:
         assert sensor["quantity"] == Quantity.ENERGY_UJ
         assert (sensor["domain"], sensor["root"]) == (Domain.BOARD, True)
         assert (sensor["resolution_uj"], sensor["modulus_uj"]) == (1000, 0)
@@ -38,175 +39,121 @@ def test_energy_counters_follow_the_load_to_the_millijoule(tmp_path: Path) -> No
         assert sensor["refresh_ns"] == 100 * MS
         assert "H100" in sensor["label"]
     for row in rows:
-        for position, mono_ns, value in row:
+        for load, (position, mono_ns, value) in zip(loads, (row[0], row[3]), strict=True):
+            assert sensors[position]["statistic"] == ENERGY
             shown_ns = mono_ns // (100 * MS) * (100 * MS)
-            assert value == energy_uj(loads[position], 0, shown_ns) // 1000 * 1000
+            assert value == energy_uj(load, 0, shown_ns) // 1000 * 1000
+
+
+def test_instant_and_average_mean_different_things_and_both_are_kept(tmp_path: Path) -> None:
+    sensors, row = nvml.drive(tmp_path, [nvml.gpu(1, STEP)], [OPEN, *polls(4100)])
+    assert [(s["statistic"], s["averaging_ns"]) for s in sensors] == [
+        (ENERGY, 0), (INSTANT, 0), (AVERAGE, NS_PER_S),
+    ]  # fmt: skip
+    assert [value for _, _, value in row] == [1_000_000_000, 800_000, 380_000]
+    assert len({mono_ns for _, mono_ns, _ in row}) == 1
+    assert not any(sensor["stamped"] for sensor in sensors), "a repeat may pass for a sample"
+
+
+def test_a_poll_is_one_call_a_gpu(tmp_path: Path) -> None:
+    chips = nvml.superchip(1, steady(1000), module=steady(2000), memory=steady(100))
+    calls = tmp_path / "calls"
+    counted = {"CHIPWATT_FAKE_CALLS": str(calls)}
+    forget: dict[str, Any] = {"do": "forget", "file": str(calls)}
+    steps = [OPEN, forget, *polls(*range(2000, 3000, 100))]
+    nvml.drive(tmp_path / "gpu", [*chips, nvml.gpu(2, steady(1000))], steps, counted)
+    assert calls.read_text().split() == ["nvmlDeviceGetFieldValues"] * 20
 
 
 @pytest.mark.parametrize(
-    ("settings", "quantity", "averaging_ns", "value"),
+    ("settings", "expected"),
     [
-        ({"error_energy": 3}, Quantity.ENERGY_UJ, 0, 1_000_000_000),  # by field 83
-        # The step to 800 W came 300 ms ago: the last second's mean is 200 + 0.3 * 600 W.
-        ({"error_energy": 3, "field_error_83": 3}, Quantity.POWER_MW, 0, 800_000),
-        ({"error_energy": 3, "error_fields": 3}, Quantity.POWER_MW, NS_PER_S, 380_000),
-        (
-            {"error_energy": 3, "error_fields": 13, "cc_major": 8, "cc_minor": 0},
-            Quantity.POWER_MW, 0, 800_000,
-        ),
-        (
-            {"error_energy": 3, "error_fields": 13, "cc_major": 8, "cc_minor": 6},
-            Quantity.POWER_MW, NS_PER_S, 380_000,
-        ),
-        (
-            {"error_energy": 3, "error_fields": 13, "error_cc": 3},
-            Quantity.POWER_MW, 0, 380_000,
-        ),
-        ({"error_energy": 3, "field_type_83": 0}, Quantity.POWER_MW, 0, 800_000),
+        ({"error_energy": 3}, {ENERGY: 1_000_000_000, INSTANT: 800_000, AVERAGE: 380_000}),
+        ({"field_error_83": 3}, {ENERGY: 1_000_000_000, INSTANT: 800_000, AVERAGE: 380_000}),
+        ({"field_error_83": 3, "error_energy": 3}, {INSTANT: 800_000, AVERAGE: 380_000}),
+        ({"field_error_185": 3}, {ENERGY: 1_000_000_000, INSTANT: 800_000, AVERAGE: 380_000}),
+        ({"field_error_185": 3, "error_usage": 3}, {ENERGY: 1_000_000_000, INSTANT: 800_000}),
+        ({"field_error_186": 3}, {ENERGY: 1_000_000_000, AVERAGE: 380_000}),
+        # Rubbish in the union: a value without a type that holds integers is no value.
+        ({"field_type_186": 0}, {ENERGY: 1_000_000_000, AVERAGE: 380_000}),
+        ({"field_type_83": 0, "error_energy": 3}, {INSTANT: 800_000, AVERAGE: 380_000}),
+        # A driver before field values.
+        ({"error_fields": 13}, {ENERGY: 1_000_000_000, AVERAGE: 380_000}),
+        ({"error_fields": 13, "error_energy": 3}, {AVERAGE: 380_000}),
     ],
-)  # fmt: skip
-def test_the_best_quantity_that_a_gpu_answers(
-    tmp_path: Path, settings: dict[str, int], quantity: Quantity, averaging_ns: int, value: int
+)
+def test_what_a_gpu_answers_is_read_some_way(
+    tmp_path: Path, settings: dict[str, int], expected: dict[Statistic, int]
 ) -> None:
-    step_ns = 3800 * MS
-    load = [(0, 200_000), (step_ns, 200_000), (step_ns, 800_000), (step_ns + NS_PER_S, 800_000)]
-    gpus = [nvml.gpu(1, load, **settings)]
-    (sensor,), (reading,) = nvml.drive(tmp_path, gpus, [OPEN, *polls(4100)])
-    assert (sensor["quantity"], sensor["averaging_ns"]) == (quantity, averaging_ns)
-    assert reading[1:] == [4100 * MS, value]
+    sensors, row = nvml.drive(tmp_path, [nvml.gpu(1, STEP, **settings)], [OPEN, *polls(4100)])
+    found = {statistic: value for (_, _, statistic), value in by_line(sensors, row).items()}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # A100: field 185 and PowerUsage are the instantaneous value under another name.
+        ({"cc_major": 8, "cc_minor": 0}, {ENERGY: 0, INSTANT: 0}),
+        ({"cc_major": 8, "cc_minor": 0, "field_error_186": 3}, {ENERGY: 0, INSTANT: 0}),
+        ({"cc_major": 8, "cc_minor": 0, "error_fields": 13}, {ENERGY: 0, INSTANT: 0}),
+        ({"cc_major": 7, "cc_minor": 0, "error_fields": 13}, {ENERGY: 0, INSTANT: 0}),
+        ({"cc_major": 8, "cc_minor": 6, "error_fields": 13}, {ENERGY: 0, AVERAGE: NS_PER_S}),
+        # Nobody knows: it is claimed to tell less.
+        ({"error_cc": 3, "error_fields": 13}, {ENERGY: 0, AVERAGE: NS_PER_S}),
+    ],
+)
+def test_a_mean_is_claimed_only_where_there_is_one(
+    tmp_path: Path, settings: dict[str, int], expected: dict[Statistic, int]
+) -> None:
+    sensors, row = nvml.drive(tmp_path, [nvml.gpu(1, STEP, **settings)], [OPEN, *polls(4100)])
+    assert {s["statistic"]: s["averaging_ns"] for s in sensors} == expected
+    if expected.get(INSTANT) == 0:
+        assert by_line(sensors, row)[sensors[0]["device"], Domain.BOARD, INSTANT] == 800_000
 
 
 def test_a_gpu_without_any_power_is_left_out(tmp_path: Path) -> None:
     silent = {"error_energy": 3, "error_fields": 3, "error_usage": 3}
     gpus = [nvml.gpu(1, steady(100_000), **silent), nvml.gpu(2, steady(100_000))]
     sensors, row = nvml.drive(tmp_path, gpus, [OPEN, *polls(1000)])
-    assert [s["device"] for s in sensors] == [f"gpu/{gpus[1].texts['uuid']}"]
-    assert row == [[0, NS_PER_S, 100_000_000]]
+    assert {s["device"] for s in sensors} == {f"gpu/{gpus[1].texts['uuid']}"}
+    assert row[0] == [0, NS_PER_S, 100_000_000]
     (answer,) = nvml.drive(tmp_path / "alone", gpus[:1], [OPEN])
     assert answer["unavailable"] == "NOT_PRESENT"
     assert "1 GPUs, none of which" in answer["detail"]
 
 
-def test_a_lost_gpu_stops_and_the_others_go_on(tmp_path: Path) -> None:
-    gpus = [nvml.gpu(1, steady(1000), lost_at_ns=2 * NS_PER_S), nvml.gpu(2, steady(1000))]
-    steps = [OPEN, *polls(1000, 2000, 3000), {"do": "throttle", "at_ns": 3 * NS_PER_S}]
-    _, *rows, throttles = nvml.drive(tmp_path, gpus, steps)
-    assert [[r[0] for r in row] for row in rows] == [[0, 1], [1], [1]]
-    assert [position for position, _ in throttles] == [1]
-
-
-def test_a_lost_gpu_is_found_again(tmp_path: Path) -> None:
-    times = {"lost_at_ns": 2 * NS_PER_S, "lost_until_ns": 14 * NS_PER_S}
-    gpus = [nvml.gpu(1, steady(1000), **times), nvml.gpu(2, steady(1000))]
-    _, *rows = nvml.drive(tmp_path, gpus, [OPEN, *polls(1000, 3000, 13_500, 24_000, 24_100)])
-    assert [[r[0] for r in row] for row in rows] == [[0, 1], [1], [1], [0, 1], [0, 1]]
-
-
-def test_when_all_are_lost_the_source_breaks_and_opens_anew(tmp_path: Path) -> None:
-    times = {"lost_at_ns": NS_PER_S, "lost_until_ns": 3 * NS_PER_S}
-    steps = [OPEN, *polls(500, 2000), {"do": "close"}, OPEN, {**OPEN, "at_ns": 4 * NS_PER_S}]
-    _, good, lost, _, absent, again = nvml.drive(
-        tmp_path, [nvml.gpu(1, steady(1000), **times)], [*steps, *polls(5000)]
-    )[:6]
-    assert len(good) == 1
-    assert lost["error"] == "RuntimeError"
-    assert absent["unavailable"] == "NOT_PRESENT"
-    assert len(again) == 1
-
-
-def test_an_unknown_error_passes(tmp_path: Path) -> None:
-    bad = {"unknown_at_ns": NS_PER_S, "unknown_until_ns": 2 * NS_PER_S}
-    both = [nvml.gpu(1, steady(1000), **bad), nvml.gpu(2, steady(1000))]
-    _, *rows = nvml.drive(tmp_path / "both", both, [OPEN, *polls(500, 1500, 2500)])
-    assert [[r[0] for r in row] for row in rows] == [[0, 1], [1], [0, 1]]
-    _, *rows = nvml.drive(tmp_path / "one", both[:1], [OPEN, *polls(500, 1500, 2500)])
-    assert rows[1]["error"] == "TransientReadError"
-    assert len(rows[2]) == 1
-
-
-def test_an_unloaded_driver_breaks_the_source(tmp_path: Path) -> None:
-    gpus = [nvml.gpu(1, steady(1000), unloaded_at_ns=NS_PER_S)]
-    _, row = nvml.drive(tmp_path, gpus, [OPEN, *polls(2000)])
-    assert row["error"] == "NVMLError_DriverNotLoaded"
-
-
-def test_a_driver_reload_starts_the_counter_anew(tmp_path: Path) -> None:
-    gpus = [nvml.gpu(1, steady(100_000), reset_at_ns=3 * NS_PER_S)]
-    _, *rows = nvml.drive(tmp_path, gpus, [OPEN, *polls(2000, 4000)])
-    assert [row[0][2] for row in rows] == [200_000_000, 100_000_000]
+def test_a_mig_parent_is_one_gpu_and_its_children_are_left_alone(tmp_path: Path) -> None:
+    """The fake ends the process that touches a child."""
+    gpus = [nvml.gpu(1, steady(300_000), mig=1), nvml.gpu(2, steady(100_000))]
+    steps = [OPEN, *polls(1000), {"do": "throttle", "at_ns": NS_PER_S}]
+    sensors, row, _ = nvml.drive(tmp_path, gpus, steps)
+    assert len(sensors) == 6
+    assert [s["label"].endswith("(MIG)") for s in sensors] == [True] * 3 + [False] * 3
+    board = (f"gpu/{gpus[0].texts['uuid']}", Domain.BOARD)
+    assert by_line(sensors, row)[*board, ENERGY] == 300_000_000
 
 
 def test_throttling_is_cumulative_and_absent_where_unknown(tmp_path: Path) -> None:
     shares = {"throttled_power_ppm": 500_000, "throttled_thermal_ppm": 10_000}
     silent = {"error_fields": 3, "error_limits": 3}
     partly = {"field_error_74": 3, "field_error_270": 3, "limit_mw": 450_000, **shares}
+    board = {"throttled_board_ppm": 1000}
     gpus = [
-        nvml.gpu(n, steady(1000), **each) for n, each in enumerate(({**shares}, silent, partly))
+        nvml.gpu(n, steady(1000), **each) for n, each in enumerate((shares, silent, partly, board))
     ]
-    _, found = nvml.drive(tmp_path, gpus, [OPEN, {"do": "throttle", "at_ns": 10 * NS_PER_S}])
+    steps = [OPEN, {"do": "throttle", "at_ns": 10 * NS_PER_S}]
+    sensors, found = nvml.drive(tmp_path, gpus, steps)
     empty = dict.fromkeys(("power_ms", "thermal_ms", "brake_ms", "other_ms"))
+    none = dict.fromkeys(("power_ms", "thermal_ms", "brake_ms"), 0)
     assert found == [
         [0, {**empty, "limit_mw": 700_000, "power_ms": 5000, "thermal_ms": 200, "brake_ms": 0}],
-        [2, {**empty, "limit_mw": 450_000, "thermal_ms": 100, "brake_ms": 0}],
+        [5, {**empty, "limit_mw": 450_000, "thermal_ms": 100, "brake_ms": 0}],
+        [8, {**none, "limit_mw": 700_000, "other_ms": 10}],
     ]
+    assert {sensors[at]["statistic"] for at, _ in found} == {ENERGY}, "each time is told once"
 
 
 def test_a_gpu_without_uuid_is_known_by_its_address(tmp_path: Path) -> None:
     sensors, *_ = nvml.drive(tmp_path, [nvml.gpu(0xC1, steady(1), error_uuid=3)], [OPEN])
-    assert sensors[0]["device"] == "gpu/0000:c1:00.0"
-
-
-@pytest.mark.parametrize(
-    ("code", "reason", "hint"),
-    [
-        ("9", "LIBRARY_FAILED", "modprobe nvidia"),
-        ("18", "LIBRARY_FAILED", "nvidia-smi"),
-        ("4", "PERMISSION_DENIED", "/dev/nvidiactl"),
-    ],
-)
-def test_a_library_that_does_not_start(tmp_path: Path, code: str, reason: str, hint: str) -> None:
-    (answer,) = nvml.drive(tmp_path, [], [OPEN], {"CHIPWATT_FAKE_NVML_INIT": code})
-    assert answer["unavailable"] == reason
-    assert hint in answer["detail"]
-
-
-def test_no_gpu_at_all(tmp_path: Path) -> None:
-    (answer,) = nvml.drive(tmp_path, [], [OPEN])
-    assert answer["unavailable"] == "NOT_PRESENT"
-    assert "lists no GPU" in answer["detail"]
-
-
-def test_no_library(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / nvml.SONAME).write_text("not an ELF file")
-    (answer,) = nvml.drive(tmp_path, [], [OPEN], library=tmp_path / "empty")
-    assert answer["unavailable"] == "LIBRARY_MISSING"
-    assert "comes with the NVIDIA driver" in answer["detail"]
-
-
-@pytest.mark.parametrize(
-    ("module", "reason", "hint"),
-    [
-        ("raise ImportError", "LIBRARY_MISSING", "pip install 'chipwatt[nvidia]'"),
-        ("def nvmlInit(): ...", "LIBRARY_FAILED", "pip uninstall pynvml"),
-        (
-            "import warnings; warnings.warn('old', FutureWarning)\nraise ImportError",
-            "LIBRARY_MISSING", "pip install",
-        ),
-    ],
-)  # fmt: skip
-def test_no_binding_or_one_that_hides_it(
-    tmp_path: Path, module: str, reason: str, hint: str
-) -> None:
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / "pynvml.py").write_text(module)
-    (answer,) = nvml.drive(tmp_path, [], [OPEN], first_on_path=tmp_path / "modules")
-    assert answer["unavailable"] == reason
-    assert hint in answer["detail"]
-
-
-def test_a_slow_library_is_slow(tmp_path: Path) -> None:
-    """The fake really blocks, which tests of time limits rely on."""
-    gpus: list[FakeDevice] = [nvml.gpu(1, steady(1000), slow_ns=20 * MS)]
-    _, took = nvml.drive(tmp_path, gpus, [OPEN, {"do": "poll", "timed": True}])
-    assert took["took_ns"] >= 20 * MS
+    assert {device for device, _, _ in lines(sensors)} == {"gpu/0000:c1:00.0"}

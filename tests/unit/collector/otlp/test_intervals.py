@@ -14,7 +14,7 @@ from chipwatt.collector.otlp.row import ROW, Row
 from chipwatt.collector.store.contract import Block
 from chipwatt.core.codec import tables_from_records
 from chipwatt.core.columns import SectionKind
-from chipwatt.core.model import Domain, Flag
+from chipwatt.core.model import Domain, Statistic, Flag
 from chipwatt.core.records import DeviceWindow, HostSecond, Records
 from chipwatt.core.tables import Array
 from fakes.device_windows import CPU, GPU, HOST_B, NS, T0_NS, Shelf, a_run, a_window
@@ -34,6 +34,7 @@ def test_a_minute_of_windows_becomes_one_row() -> None:
         "host": 0,
         "device": 0,
         "domain": Domain.BOARD,
+        "statistic": Statistic.ENERGY,
         "is_root": 1,
         "epoch": 1,
         "slot": T0_NS // MINUTE_NS,

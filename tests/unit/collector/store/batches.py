@@ -14,7 +14,7 @@ from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.codec import encode_records, tables_from_records
 from chipwatt.core.histogram import build
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Flag, GapReason, Interface, Method
+from chipwatt.core.model import DeviceKind, Domain, Flag, GapReason, Interface, Method, Statistic
 from chipwatt.core.records import (
     DeviceWindow,
     Gap,
@@ -71,6 +71,7 @@ class FakeHost:
                     DeviceWindow(
                         device=device,
                         domain=Domain.PACKAGE,
+                        statistic=Statistic.ENERGY,
                         start_unix_ns=at,
                         start_mono_ns=mono,
                         duration_ns=WINDOW_NS,
@@ -102,7 +103,7 @@ class FakeHost:
             ]  # fmt: skip
             self.start_unix_ns += WINDOW_NS
         gaps = (
-            Gap(self.ids[0], Domain.PACKAGE, made[0].start_unix_ns, 5, 6, 7, 8,
+            Gap(self.ids[0], Domain.PACKAGE, Statistic.ENERGY, made[0].start_unix_ns, 5, 6, 7, 8,
                 GapReason.SENSOR_LOST),
         ) if gap else ()  # fmt: skip
         return Records(windows=tuple(made), host_seconds=tuple(seconds), gaps=gaps)

@@ -16,7 +16,7 @@ from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.codec import tables_from_records, window_from_row
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method
+from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method, Statistic
 from chipwatt.core.records import (
     DeviceWindow,
     HostSecond,
@@ -66,7 +66,8 @@ def chains(draw: st.DrawFn) -> list[DeviceWindow]:
         }  # fmt: skip
         made.append(
             DeviceWindow(
-                DEVICE, Domain.PACKAGE, START + position * 10 * NS_PER_S, mono, duration_ns, 3,
+                DEVICE, Domain.PACKAGE, Statistic.ENERGY,
+                START + position * 10 * NS_PER_S, mono, duration_ns, 3,
                 energy_uj, cumulative,
                 Profile(
                     histogram=draw(histograms()),
@@ -129,7 +130,8 @@ def test_energy_and_time_are_kept_whatever_comes(some: Rows, resolution_ns: int)
 def test_what_is_not_adjacent_stays_apart() -> None:
     def window(at_s: int, energy_uj: int, cumulative_uj: int, epoch: int = 1) -> DeviceWindow:
         return DeviceWindow(
-            DEVICE, Domain.PACKAGE, START + at_s * NS_PER_S, at_s * NS_PER_S, 10 * NS_PER_S, epoch,
+            DEVICE, Domain.PACKAGE, Statistic.ENERGY,
+            START + at_s * NS_PER_S, at_s * NS_PER_S, 10 * NS_PER_S, epoch,
             energy_uj, cumulative_uj, Profile(), Throttle(),
             Provenance(Interface.RAPL_PERF, Method.COUNTER), 0,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from chipwatt.collector.store.quarantine import Quarantined
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.core.errors import StoreError
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import AbsentReason, Domain, Interface, Method
+from chipwatt.core.model import AbsentReason, Domain, Interface, Method, Statistic
 from chipwatt.core.records import (
     AbsentInterface,
     AgentHealth,
@@ -101,8 +101,9 @@ def test_status_keeps_the_newest(tmp_path: Path) -> None:
     store = SqliteStore(config(tmp_path / "store"))
     host = FakeHost(1)
     sensor = SensorStatus(
-        host.ids[0], Domain.PACKAGE, Interface.NVML, Method.COUNTER, True, 1, 2, 3, 4, 5
-    )
+        host.ids[0], Domain.PACKAGE, Statistic.ENERGY, Interface.NVML, Method.COUNTER, True,
+        1, 2, 3, 4, 5,
+    )  # fmt: skip
     absent = AbsentInterface(Interface.HSMP, AbsentReason.NOT_PRESENT)
     missing = AbsentInterface(Interface.NVML, AbsentReason.LIBRARY_MISSING)
     health = AgentHealth(1, 2, 3, 4, 5, 6, 7)
