@@ -38,8 +38,8 @@ class Node:
     """Load of every device that is to be added up, by its id."""
     kinds: dict[str, str]
     """Which sum of a host second each of these belongs to."""
-    slack_ns: int = 100 * MS
-    """Longest refresh: what a sensor may lack or have too much at either end."""
+    refresh_ns: Mapping[str, int]
+    """By kind: what a sensor may lack or have too much at either end."""
 
     @property
     def settings(self) -> dict[str, object]:
@@ -123,22 +123,16 @@ def check_counted_once(node: Node, books: Books) -> None:
     )
     expected_uj, most_uj = dict.fromkeys(sums_mj, 0), 0
     for device, load in node.truth.items():
+        kind = node.kinds[device]
         own = [window for window in added if str(window.device) == device]
         begin_ns = min(window.start_mono_ns for window in own)
         end_ns = max(window.start_mono_ns + window.duration_ns for window in own)
         assert end_ns - begin_ns > (SECONDS - 1) * NS
         start = node.start_mono_ns
         truth_uj = energy_uj(load, begin_ns - start, end_ns - start)
-        slack_uj = 2 * energy_uj(load, end_ns - start, end_ns - start + node.slack_ns)
-        print(
-            "FIG",
-            device,
-            sum(w.energy_uj for w in own) / truth_uj - 1,
-            slack_uj / truth_uj,
-            own[0].provenance.method.name,
-        )
+        slack_uj = 2 * energy_uj(load, end_ns - start, end_ns - start + node.refresh_ns[kind])
         assert sum(w.energy_uj for w in own) == pytest.approx(truth_uj, abs=slack_uj), device
-        expected_uj[node.kinds[device]] += sum(w.energy_uj for w in own)
+        expected_uj[kind] += sum(w.energy_uj for w in own)
         most_uj += truth_uj + slack_uj
     for kind, energy in expected_uj.items():
         assert sums_mj[kind] == pytest.approx(energy / 1000, abs=1), kind
@@ -169,6 +163,7 @@ def test_a_dgx(
         start_ns,
         {**of_gpus, **of_cpus},
         dict.fromkeys(of_gpus, "gpu") | dict.fromkeys(of_cpus, "cpu"),
+        {"gpu": 100 * MS, "cpu": 5 * MS},
     )
     found, shown = sensors(node, tmp_path)
     assert roots(found) == sorted(
@@ -207,6 +202,7 @@ def test_a_grace_hopper(
         start_ns,
         {gpu: gpu_load, "cpu/0": cpu_load},
         {gpu: "gpu", "cpu/0": "cpu"},
+        {"gpu": 100 * MS, "cpu": 50 * MS},
     )
     found, shown = sensors(node, tmp_path)
     assert roots(found) == [("cpu/0", "PACKAGE", "AVERAGE"), (gpu, "BOARD", "INSTANT")]
@@ -226,7 +222,9 @@ def test_a_module_alone(folder: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     start_ns = write_scenario(folder, chips)
     for name, value in nvml.environment(folder).items():
         monkeypatch.setenv(name, value)
-    node = Node({"nvml": {}}, start_ns, {"module/0": load}, {"module/0": "other"})
+    node = Node(
+        {"nvml": {}}, start_ns, {"module/0": load}, {"module/0": "other"}, {"other": 100 * MS}
+    )
     found, _ = sensors(node, tmp_path)
     assert roots(found) == [("module/0", "MODULE", "ENERGY")]
     check_counted_once(node, watch(node, tmp_path))
@@ -251,7 +249,7 @@ def test_an_mi300x_node_in_cpx_mode(
     monkeypatch.setenv("ROCM_PATH", str(folder))
     loads = {f"gpu/{socket.texts['bdf']}": socket.load for socket in sockets}
     settings = {"amdsmi": {"check_seconds": 0.1}}
-    node = Node(settings, start_ns, dict(loads), dict.fromkeys(loads, "gpu"), slack_ns=5 * MS)
+    node = Node(settings, start_ns, dict(loads), dict.fromkeys(loads, "gpu"), {"gpu": 5 * MS})
     found, _ = sensors(node, tmp_path)
     assert roots(found) == sorted((gpu, "BOARD", "ENERGY") for gpu in loads)
     check_counted_once(node, watch(node, tmp_path))

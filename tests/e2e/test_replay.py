@@ -45,7 +45,9 @@ def test_the_mi300x_trace_to_the_microjoule() -> None:
     assert answer["skipped_rows"] == skipped == 509
     assert set(answer["devices"]) == {f"card{number}" for number in range(8)}
     for label, energy_uj in truth.items():
-        assert answer["devices"][label] == {"stored_uj": energy_uj, "trace_uj": energy_uj}
+        assert answer["devices"][label] == {
+            "stored_uj": energy_uj, "trace_uj": energy_uj, "rounded_to_mw": False, "rounding_uj": 0,
+        }  # fmt: skip
 
 
 def _write(path: Path, rows: list[tuple[object, ...]]) -> Path:
@@ -111,3 +113,17 @@ def test_a_missing_trace_and_a_bad_speed(tmp_path: Path) -> None:
     speed = chipwatt("replay", _small(tmp_path), "--speed", "warp")
     assert "speed" in speed.stderr
     assert len(speed.stderr.splitlines()) == 1
+
+
+def test_digits_below_a_milliwatt_are_said_to_be_rounded(tmp_path: Path) -> None:
+    path = tmp_path / "board.csv"
+    rows = "".join(f"{1_700_000_000 + k},{5000 + k}.4\n" for k in range(30))
+    path.write_text("Timestamp (s),Power (mW)\n" + rows)
+    result = chipwatt("replay", path, "--json")
+    assert result.returncode == 0, result.stderr
+    board = json.loads(result.stdout)["devices"]["board"]
+    assert board["stored_uj"] == board["trace_uj"]
+    assert (board["rounded_to_mw"], board["rounding_uj"]) == (True, 29 * 400)
+    shown = chipwatt("replay", path)
+    assert "board is played in whole mW" in shown.stdout
+    assert "+11600 µJ beside the above" in shown.stdout

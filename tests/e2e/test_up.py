@@ -83,6 +83,49 @@ def test_an_interrupt_ends_with_a_summary(tmp_path: Path, number: signal.Signals
     assert not any(map(alive, pids))
 
 
+def test_a_killed_agent_is_said_and_what_is_known_is_summed_up(tmp_path: Path) -> None:
+    with _up(tmp_path, "--json", "--for", "60s") as up:
+        pids = until(lambda: found if len(found := _tree(up.pid)) == 3 else None)
+        agent = next(pid for pid in children(up.pid) if children(pid))
+        # Its folder tells when the collector has something.
+        until(lambda: any(tmp_path.glob("chipwatt-*/agent-status.json")))
+        os.kill(agent, signal.SIGKILL)
+        out, err = up.communicate(timeout=40)
+    assert up.returncode == 1
+    assert err == "chipwatt: the agent was killed (SIGKILL).\n"
+    assert "the agent was killed (SIGKILL)." in json.loads(out.splitlines()[-1])["problems"]
+    until(lambda: not any(map(alive, pids)), 10, "children")
+
+
+def test_a_sensing_process_that_stands_still_is_no_live_power(tmp_path: Path) -> None:
+    with _up(tmp_path) as up:
+        assert up.stdout is not None
+        until(lambda: " W " in up.stdout.readline(), what="a line with power")  # type: ignore[union-attr]
+        sensing = next(pid for each in children(up.pid) for pid in children(each))
+        os.kill(sensing, signal.SIGSTOP)
+        until(lambda: "no data for" in up.stdout.readline(), what="silence")  # type: ignore[union-attr]
+        os.kill(sensing, signal.SIGKILL)
+        until(lambda: " W " in up.stdout.readline(), what="power again")  # type: ignore[union-attr]
+        until(lambda: any(map(children, children(up.pid))))
+        up.terminate()
+        out, err = up.communicate(timeout=40)
+    assert up.returncode == 0, err
+    assert "problem: the sensing process died and was started again (restarts: 1)" in out
+    cost = next(line for line in out.splitlines() if "the agent's own cost" in line)
+    assert "sensing" in cost, "the new process counts"
+
+
+def test_a_killed_collector_is_said_too(tmp_path: Path) -> None:
+    with _up(tmp_path, "--json", "--for", "60s") as up:
+        until(lambda: len(_tree(up.pid)) == 3)
+        collector = next(pid for pid in children(up.pid) if not children(pid))
+        os.kill(collector, signal.SIGKILL)
+        out, err = up.communicate(timeout=60)
+    assert up.returncode == 1
+    assert err == "chipwatt: the collector was killed (SIGKILL).\n"
+    assert json.loads(out.splitlines()[-1])["problems"] == ["the collector was killed (SIGKILL)."]
+
+
 def test_in_a_terminal_there_is_a_table(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -155,5 +198,31 @@ def test_gpus_of_a_vendor_library(tmp_path: Path) -> None:
     assert summary["sources"] == ["nvml"]
     assert summary["devices"] == 2
     assert "ESTIMATED" not in summary["flags"]
-    mean_mw = summary["energy_uj"] / summary["host_seconds_stored"] / 1000
-    assert mean_mw == pytest.approx(450_000, rel=0.15)
+    # Over the time that the windows themselves cover: the bins at both ends are partial.
+    means_mw = sorted(
+        each["energy_uj"] * 10**6 / each["time_ns"] for each in summary["sensors"] if each["root"]
+    )
+    assert means_mw == [pytest.approx(150_000, rel=0.02), pytest.approx(300_000, rel=0.02)]
+    assert summary["problems"] == []
+
+
+def test_a_lost_gpu_is_a_problem_and_not_live(tmp_path: Path) -> None:
+    scenario = tmp_path / "gpus"
+    lost = nvml.gpu(1, steady(150_000), lost_at_ns=7 * 10**9)
+    write_scenario(scenario, [nvml.gpu(0, steady(300_000)), lost])
+    config = tmp_path / "agent.toml"
+    config.write_text('[sensing]\nsources = ["nvml"]\n')
+    kept = tmp_path / "kept"
+    result = subprocess.run(
+        [PYTHON, "-m", "chipwatt.cli", "up", "--for", "18s", "--json", "--config", config,
+         "--state-dir", kept],
+        capture_output=True, text=True, timeout=60, check=False, env=nvml.environment(scenario),
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    silent = {each["device"] for each in summary["sensors"] if each["silence_ns"]}
+    assert len(silent) == 1
+    assert len({each["device"] for each in summary["sensors"]}) == 2
+    assert all("no data for" in problem for problem in summary["problems"])
+    assert any(silent.copy().pop() in problem for problem in summary["problems"])
+    assert "it counts as lost" in (kept / "agent.log").read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from chipwatt.client import CollectorClient, RequestRefused
 from chipwatt.core.clock import NS_PER_S
-from chipwatt.core.model import Domain
+from chipwatt.core.model import Domain, Statistic
 from chipwatt.core.records import Records
 from chipwatt.v1 import query_pb2, query_pb2_grpc
 from fakes.agent_stream import send
@@ -112,6 +112,12 @@ def test_windows_of_one_device_domain_and_range(client: CollectorClient, start_s
         (GPU, 20),
     ]
     assert list(client.windows(H1.hex(), device=str(GPU), domain=Domain.DRAM)) == []
+
+
+def test_windows_of_one_statistic(client: CollectorClient) -> None:
+    everything = list(client.windows(H1.hex()))
+    assert list(client.windows(H1.hex(), statistic=Statistic.ENERGY)) == everything
+    assert list(client.windows(H1.hex(), statistic=Statistic.AVERAGE)) == []
 
 
 def test_rolled_up_windows_keep_every_microjoule(client: CollectorClient, start_s: int) -> None:

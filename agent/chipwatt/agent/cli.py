@@ -76,8 +76,16 @@ def _show(config: Any, where: str, *, check: bool) -> int:
         print(settings.dump(complete_config), end="")
         return 0
     read_credentials(config.tls)
+    _check_replay(complete_config.sources["replay"].file, where)
     print(f"{where}: right; spool in {config.state_dir}, collector {config.collector}")
     return 0
+
+
+def _check_replay(file: Path | None, where: str) -> None:
+    from chipwatt.core.errors import ConfigError
+
+    if file is not None and not file.is_file():
+        raise ConfigError(f"{where}: [sources.replay]: file: there is no file {file}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,7 +34,8 @@ class SensingConfig:
     window: Duration = _TEN_SECONDS
     """Length of a device's window; windows are aligned to the wall clock."""
     batch: Duration = _TEN_SECONDS
-    """How often finished seconds and windows are handed to the agent; at most `window`."""
+    """How often finished seconds and windows are handed to the agent; at most `window`,
+    which the default follows."""
     max_rate: int = 100
     """Polls of a source a second, at most, 1 to 1000. A sensor that refreshes more slowly is polled
     at half its refresh. More than the default needs a larger `cpu_budget`, too."""
@@ -49,8 +50,12 @@ class SensingConfig:
         """Refuse what cannot work; raises ValueError with the setting's name."""
         if not NS_PER_S <= self.window <= 3600 * NS_PER_S:
             raise ValueError("window must be between 1s and 1h")
+        if self.batch == _TEN_SECONDS > self.window:
+            object.__setattr__(self, "batch", self.window)  # the default follows a shorter window
         if not NS_PER_S <= self.batch <= self.window:
             raise ValueError("batch must be between 1s and window")
+        if self.window % NS_PER_S or self.batch % NS_PER_S:
+            raise ValueError("window and batch must be whole seconds")
         if not 1 <= self.max_rate <= MAX_RATE_HZ:
             raise ValueError(f"max_rate must be between 1 and {MAX_RATE_HZ} a second")
         for name in ("cpu_budget", "library_budget"):

@@ -64,6 +64,8 @@ class StatusFile:
         self._began_ns = clock.mono_ns()
         self._memory: dict[int, selfmetrics.Memory] = {}
         self._memory_ns = -MEMORY_EVERY_NS
+        self._refused = ""
+        """Why the last attempt to write failed."""
         self._sensing_cost: dict[str, Any] = _cost(None, None)
 
     def write(self, *, ended: bool = False) -> None:
@@ -73,8 +75,14 @@ class StatusFile:
         try:
             scratch.write_text(text)
             scratch.replace(self._path)
+            if self._refused:
+                _log.info("status file is written again", path=self._path)
+            self._refused = ""
         except OSError as error:
-            _log.warning("status file not written", path=self._path, reason=error.strerror)
+            reason = error.strerror or str(error)
+            if reason != self._refused:  # once, not each second
+                _log.warning("status file not written", path=self._path, reason=reason)
+            self._refused = reason
             with suppress(OSError):
                 scratch.unlink(missing_ok=True)
 

@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         print(settings.dump(in_force), end="")
         return 0
     if args.check:
-        server.check(config)
+        for warning in server.check(config):
+            print(f"warning: {warning}", file=sys.stderr)
         print("ok")
         return 0
     log.setup(config.log)

@@ -8,7 +8,6 @@ from typing import Protocol
 from chipwatt.collector.store.contract import Totals
 from chipwatt.v1 import query_pb2
 
-
 _U64 = (1 << 64) - 1
 
 

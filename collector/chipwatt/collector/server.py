@@ -80,6 +80,8 @@ class Collector:
     async def _open(self) -> None:
         config, stack = self._config, self._stack
         topology = None if config.topology is None else load_topology(config.topology)
+        for warning in topology_warnings(topology):
+            _log.warning(warning)
         server = make_server(config)
         stack.push_async_callback(server.stop, None)
         # Before the store, so that a second collector is told of the address.
@@ -197,9 +199,22 @@ async def serve(config: CollectorConfig, ready: Callable[[str], None]) -> None:
         _log.info("stopping")
 
 
-def check(config: CollectorConfig) -> None:
-    """Raise ChipwattError where the topology or the TLS files cannot be used."""
-    if config.topology is not None:
-        load_topology(config.topology)
+def check(config: CollectorConfig) -> list[str]:
+    """Return what is worth a warning; raises ChipwattError where files cannot be used."""
+    topology = None if config.topology is None else load_topology(config.topology)
     if config.tls.is_set:
         server_credentials(config.tls)
+    return topology_warnings(topology)
+
+
+def topology_warnings(topology: Topology | None) -> list[str]:
+    """Return a sentence where hosts beneath a budget have no nameplate."""
+    unrated = topology.unrated_beneath_budgets() if topology else []
+    if not unrated:
+        return []
+    some = ", ".join(unrated[:5]) + (", ..." if len(unrated) > 5 else "")
+    sentence = (
+        f"hosts beneath a budget without rated power: {len(unrated)} ({some}); until each is heard "
+        "from, the budgets above it count as used up: give them `rated`"
+    )
+    return [sentence]

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -55,8 +57,19 @@ def usage(pid: int, proc: Path = Path("/proc")) -> Usage | None:
     pss_kib = next(
         (int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0
     )
-    cpu_ns = ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    cpu_ns = ticks * 1_000_000_000 // _TICKS_A_SECOND
     return Usage(pid, time.monotonic_ns(), cpu_ns, pss_kib)
+
+
+def born(pid: int, proc: Path = Path("/proc")) -> Usage | None:
+    """Return a process as it began: no CPU time yet. None where it is gone."""
+    try:
+        stat = (proc / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    ticks = int(stat.rpartition(")")[2].split()[19])  # starttime since boot, proc(5)
+    age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ticks * 1_000_000_000 // _TICKS_A_SECOND
+    return Usage(pid, time.monotonic_ns() - age_ns, 0, 0)
 
 
 def between(name: str, first: Usage, last: Usage) -> Cost:
@@ -69,10 +82,10 @@ def between(name: str, first: Usage, last: Usage) -> Cost:
 class CostMeter:
     """The cost of the agent's processes from ``begin``, once they do their daily work."""
 
-    def __init__(self, agent_pid: int) -> None:
+    def __init__(self, agent_pid: int, proc: Path = Path("/proc")) -> None:
         self._agent_pid = agent_pid
+        self._proc = proc
         self._first: dict[int, Usage] = {}
-        self._newest: dict[int, Usage] = {}
         self._start_cpu_ns = 0
 
     @property
@@ -83,23 +96,20 @@ class CostMeter:
     def begin(self) -> None:
         """Count from now on; what was before is the start's cost. Only the first call counts."""
         if not self._first:
-            self._first = self._newest = self._now()
+            self._first = self._now()
             self._start_cpu_ns = sum(each.cpu_ns for each in self._first.values())
 
     def look(self) -> None:
-        """Take note of processes that have come since ``begin``: all their CPU time counts."""
-        if not self._first or set(descendants(self._agent_pid)) <= self._newest.keys():
-            return
-        for pid, found in self._now().items():
-            born = Usage(pid, found.at_mono_ns, 0, 0)
-            self._first.setdefault(pid, born)
-            self._newest[pid] = found
+        """Take note of processes that were started after ``begin``."""
+        for pid in descendants(self._agent_pid, self._proc):
+            found = born(pid, self._proc) if self._first and pid not in self._first else None
+            if found is not None:
+                self._first[pid] = found
 
     def costs(self) -> list[Cost]:
-        """Return the cost of each process that still lives, the agent process first.
+        """Return the cost of each process that lives, the agent process first.
 
-        A process that was started again stands for itself; its predecessor's time
-        went with it.
+        One that was started again counts from its own start; its predecessor is gone.
         """
         self.look()
         last = self._now()
@@ -110,5 +120,6 @@ class CostMeter:
         ]
 
     def _now(self) -> dict[int, Usage]:
-        found = (usage(pid) for pid in descendants(self._agent_pid))
+        pids = descendants(self._agent_pid, self._proc)
+        found = (usage(pid, self._proc) for pid in pids)
         return {each.pid: each for each in found if each}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from chipwatt.cli.quantities import duration_text, energy_text, power_text, sparkline
 from chipwatt.cli.silence import no_data, silent_ns
@@ -74,8 +74,11 @@ class Seen:
 
     def silence_ns(self, tally: Tally | None = None) -> int:
         """Return for how long a sensor, or the host as a whole, gave nothing; 0 while it does."""
-        newest = tally.latest if tally else self.seconds[-1] if self.seconds else None
-        return silent_ns(newest, self.newest_unix_ns, self.now_unix_ns) if newest else 0
+        if tally is None:  # a sum of all: only the clock can tell
+            return silent_ns(self.seconds[-1], 0, self.now_unix_ns) if self.seconds else 0
+        if tally.latest is None:
+            return 0
+        return silent_ns(tally.latest, self.newest_unix_ns, self.now_unix_ns)
 
     def problems(self) -> list[str]:
         """Return a phrase for each sensor that has fallen silent."""
@@ -129,7 +132,8 @@ def host_table(seen: Seen) -> Table:
 def device_table(seen: Seen, width: int) -> Table:
     """Return one row a sensor, since the start; what is not added up is indented.
 
-    A sensor that has fallen silent has no power now, and its row is grey. What a narrow terminal has no room for is left out, the least telling first.
+    A sensor that has fallen silent has no power now, and its row is grey. What a
+    narrow terminal has no room for is left out, the least telling first.
     """
     table = Table(
         ["device", ">now", ">mean", ">min", ">max", ">peak 100 ms", ">energy", "power", "sensor",

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chipwatt.core import settings
-from chipwatt.core.errors import ChipwattError
+from chipwatt.core.errors import ChipwattError, ConfigError
 
 if TYPE_CHECKING:
     from chipwatt.client import CollectorClient, DeviceInfo, HostInfo
 
 ADDRESS_VARIABLE = "CHIPWATT_COLLECTOR"
+_SCHEMES = ("unix:/", "dns:", "ipv4:", "ipv6:")
 DEFAULT_ADDRESS = "127.0.0.1:9733"
 
 
@@ -77,7 +78,20 @@ def client(args: argparse.Namespace) -> CollectorClient:
     """Return a client of the collector that was named; it connects at its first question."""
     from chipwatt.client import CollectorClient
 
+    check_address(args.collector)
     return CollectorClient(args.collector, ca=args.ca, cert=args.cert, key=args.key)
+
+
+def check_address(address: str) -> None:
+    """Raise ConfigError where ``address`` is none that gRPC could ask."""
+    host, _, port = address.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65_536
+    is_host = bool(host) and address.isprintable() and not set(host) & set(" /,")
+    is_plain = is_port and is_host and (":" not in host or host[0] + host[-1] == "[]")
+    if not is_plain and not address.startswith(_SCHEMES):
+        raise ConfigError(
+            f"--collector: {address!r} is no address: write host:port, [v6]:port or unix:/path."
+        )
 
 
 def pick_host(collector: CollectorClient, wanted: str) -> HostInfo:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from chipwatt.cli.quantities import duration_text, energy_text
 from chipwatt.cli.station import Station
-from chipwatt.cli.tables import Table, show
+from chipwatt.cli.tables import Table, printable, show
 from chipwatt.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class Comparison:
     device: DeviceId
     stored_uj: int
     trace_uj: int
+    """Of the values as they are played: whole mW, or µJ of a counter."""
+    rounded_to_mw: bool
+    """Whether the file has more digits than that."""
+    rounding_uj: int
+    """What those digits come to: the file's own integral less ``trace_uj``."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,6 +109,8 @@ def _replay(args: argparse.Namespace, trace: Trace, timeout_s: float) -> list[Co
             devices[device.label],
             after[devices[device.label]] - before[devices[device.label]],
             device.energy_uj,
+            device.rounded is not None,
+            device.rounding_uj,
         )
         for device in trace.devices
     ]
@@ -126,7 +133,12 @@ def _keep_everything() -> dict[str, object]:
 def _as_json(trace: Trace, compared: list[Comparison]) -> dict[str, Any]:
     return {
         "devices": {
-            each.label: {"stored_uj": each.stored_uj, "trace_uj": each.trace_uj}
+            each.label: {
+                "stored_uj": each.stored_uj,
+                "trace_uj": each.trace_uj,
+                "rounded_to_mw": each.rounded_to_mw,
+                "rounding_uj": each.rounding_uj,
+            }
             for each in compared
         },
         "skipped_rows": trace.skipped_rows,
@@ -158,6 +170,12 @@ def _show(
     )
     for reason, count in trace.skipped.items():
         print(f"skipped {count} rows: {reason}")
+    for each in compared:
+        if each.rounded_to_mw:
+            print(
+                f"{printable(each.label)} is played in whole mW; by all its digits the file has "
+                f"{each.trace_uj + each.rounding_uj} µJ, {each.rounding_uj:+} µJ beside the above"
+            )
     if any(each.stored_uj != each.trace_uj for each in compared):
         print("DIFFERENT: what is stored is not what the trace says; please report this.")
     elif args.state_dir is None:

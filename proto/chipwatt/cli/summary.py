@@ -59,7 +59,7 @@ class Summary:
             found.append(str(self.agent["problem"]))
         restarts = self.agent.get("sensing", {}).get("restarts", 0)
         if restarts:
-            found.append(f"the sensing process was started again {restarts} times")
+            found.append(f"the sensing process died and was started again (restarts: {restarts})")
         if self.after.ledger_holes:
             energy = energy_text(self.after.ledger_hole_uj)
             found.append(f"the books lack {energy} in {self.after.ledger_holes} places")
@@ -81,6 +81,19 @@ class Summary:
             "unacked": self.unacked,
             "flags": flag_names(self.seen.flags & ~Flag.ROOT),
             "problems": self.problems,
+            "sensors": [
+                {
+                    "device": str(tally.device),
+                    "domain": tally.domain.name.lower(),
+                    "statistic": tally.statistic.name.lower(),
+                    "root": tally.root,
+                    "energy_uj": tally.energy_uj,
+                    "time_ns": tally.time_ns,
+                    "mean_mw": tally.mean_mw,
+                    "silence_ns": self.seen.silence_ns(tally),
+                }
+                for tally in sorted(self.seen.tallies.values(), key=lambda each: each.sort_key)
+            ],
             "cost": {
                 "cpu_ppm": sum(cost.cpu_ppm for cost in self.costs),
                 "pss_kib": sum(cost.pss_kib for cost in self.costs),

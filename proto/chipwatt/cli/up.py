@@ -159,7 +159,6 @@ class _Watch:
                 self._station.check()
                 self.look()
                 self.seen.now_unix_ns = time.time_ns()
-                self.meter.look()
                 elapsed_ns = time.monotonic_ns() - self._started_ns
                 self._screen.show(self.seen, elapsed_ns)
                 if self._time_ns is not None and elapsed_ns >= self._time_ns:

@@ -118,11 +118,11 @@ def _decode_section(kind: SectionKind, section: types_pb2.Section) -> Table:
         raise InvalidPayload(f"{kind.name}: {section.rows} rows, {len(section.columns)} columns")
     raw = {column.id: column.data for column in section.columns}
     columns = {}
-    absent: list[str] = []
+    is_old = False
     for spec in COLUMNS[kind]:
         data = raw.get(spec.id)
-        if data is None and spec.name in FILLED:
-            absent.append(spec.name)
+        if data is None and spec.name == FILLED:
+            is_old = True
             continue
         if data is None:
             raise InvalidPayload(f"{kind.name}.{spec.name}: the column is missing")
@@ -133,8 +133,8 @@ def _decode_section(kind: SectionKind, section: types_pb2.Section) -> Table:
                 f"{kind.name}.{spec.name}: {len(data)} bytes for {section.rows} rows"
             )
         columns[spec.name] = np.frombuffer(data, dtype=spec.dtype)
-    for name in absent:
-        columns[name] = filled(name, section.rows, columns)
+    if is_old:
+        columns[FILLED] = filled(section.rows, columns)
     table = Table(kind, section.rows, columns)
     check_table(table)
     return table

@@ -70,7 +70,7 @@ class Statistic(IntEnum):
 
 
 def statistic_of_gauge(averaging: int) -> Statistic:
-    """Return what a power gauge is: averaged over a window (any unit), or over none that is known."""
+    """Return what a gauge is that is averaged over ``averaging`` of any unit; 0 none is known."""
     return Statistic.AVERAGE if averaging else Statistic.INSTANT
 
 

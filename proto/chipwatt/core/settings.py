@@ -67,6 +67,10 @@ def load(cls: type[T], path: Path | None) -> T:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: nested too deeply") from None
+    except ValueError:  # a NUL byte
+        raise ConfigError(f"{str(path)!r}: cannot be read: that is no path") from None
     return build(cls, table, str(path))
 
 
@@ -131,6 +135,8 @@ def _convert_value(wanted: Any, value: Any) -> Any:
         return (duration if wanted is Duration else size)(value)
     if wanted is Path:
         text = _exactly(str, value)
+        if "\0" in text or not text:
+            raise ValueError(f"a path expected, got {text!r}")
         return Path(text).expanduser() if text.startswith("~/") else Path(text)
     if typing.get_origin(wanted) is tuple:
         return tuple(_exactly(str, item) for item in _exactly(list, value))

@@ -75,18 +75,16 @@ def row_values(table: Table, index: int) -> dict[str, Any]:
     return row
 
 
-FILLED = frozenset({"statistic"})
-"""Columns that came later: where what was written before them lacks one, ``filled`` gives it."""
+FILLED = "statistic"
+"""The column that came later: where what was written before it lacks it, ``filled`` gives it."""
 
 
-def filled(name: str, rows: int, columns: Mapping[str, Array]) -> Array:
-    """Return column ``name`` as those who wrote the other ``columns`` would have filled it.
+def filled(rows: int, columns: Mapping[str, Array]) -> Array:
+    """Return ``statistic`` as those who wrote the other ``columns`` would have filled it.
 
-    Before ``statistic`` there was one a domain: a counter where there was one,
-    else a gauge. A gap does not say; it counts as its counter's.
+    They had one sensor a domain, and energy came from a counter or a gauge. A gap
+    does not say from which; it counts as a counter's.
     """
-    if name not in FILLED:
-        raise ValueError(f"{name} is no column that came later")
     statistic = np.full(rows, Statistic.ENERGY, dtype="<u1")
     if "method" in columns:
         gauge = columns["method"] == Method.INTEGRATED

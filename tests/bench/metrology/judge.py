@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from bench.metrology.rigs import MS, Rig
-from chipwatt.core.model import Domain, flag_names
+from chipwatt.core.model import Domain, Flag, flag_names
 from chipwatt.core.records import DeviceWindow, Gap, Records
 from fakes.scenario import Point, energy_uj
 
@@ -95,11 +95,14 @@ def true_peak_mw(load: Sequence[Point], begin: int, end: int, span_ns: int) -> f
 def _of_device(collected: Iterable[Records], domain: str) -> tuple[list[DeviceWindow], list[Gap]]:
     records = list(collected)
     wanted = Domain[domain] if domain else None
-    windows = [w for r in records for w in r.windows if wanted in (None, w.domain)]
+    rooted = [w for r in records for w in r.windows if w.flags & Flag.ROOT]
+    windows = [w for w in rooted if wanted in (None, w.domain)]
     if not windows:
         return [], []
+    statistic = windows[0].statistic
     device = min(str(window.device) for window in windows)
-    gaps = [g for r in records for g in r.gaps if wanted in (None, g.domain)]
+    all_gaps = [g for r in records for g in r.gaps if wanted in (None, g.domain)]
+    gaps = [gap for gap in all_gaps if gap.statistic is statistic]
     return (
         sorted((w for w in windows if str(w.device) == device), key=lambda w: w.start_mono_ns),
         [gap for gap in gaps if str(gap.device) == device],

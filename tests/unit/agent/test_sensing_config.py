@@ -28,9 +28,16 @@ def test_every_setting_reads_back_from_what_is_printed() -> None:
     assert printed.count("#") >= 7, "each setting says what it is for"
 
 
+def test_a_short_window_takes_the_default_batch_along() -> None:
+    config = settings.build(SensingConfig, {"window": "2s"}, "test")
+    assert (config.window, config.batch) == (2 * NS_PER_S, 2 * NS_PER_S)
+    assert settings.build(SensingConfig, {"window": "60s"}, "test").batch == 10 * NS_PER_S
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("window", "2500ms"),
         ("max_rate", 0),
         ("max_rate", 1001),
         ("window", "2h"),

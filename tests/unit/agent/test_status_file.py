@@ -4,6 +4,8 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from chipwatt.agent.intake import Intake
 from chipwatt.agent.sensing_child import SensingChild
 from chipwatt.agent.sensing_link import Start
@@ -79,6 +81,29 @@ def test_a_folder_that_is_gone_is_no_reason_to_end(tmp_path: Path) -> None:
             gone, "localhost:1", VirtualClock(0), spool, intake, child, UplinkState()
         ).write()
         assert not gone.exists()
+        await spool.close()
+
+    asyncio.run(test())
+
+
+def test_a_disk_that_refuses_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        spool = ThreadedSpool(Spool(tmp_path / "spool", bytes(range(16))))
+        intake = Intake(spool)
+        child = SensingChild(Start({}, {}), intake)
+        path = tmp_path / "folder" / "status.json"
+        parts = (spool, intake, child, UplinkState())
+        status = StatusFile(path, "localhost:1", VirtualClock(0), *parts)
+        for _ in range(3):
+            status.write()
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        path.parent.mkdir()
+        status.write()
+        assert path.exists()
+        path.unlink()
+        path.parent.rmdir()
+        status.write()
+        assert [r.levelname for r in caplog.records if r.levelname == "WARNING"] == ["WARNING"] * 2
         await spool.close()
 
     asyncio.run(test())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,19 @@ def test_a_busy_process_is_seen_as_busy() -> None:
     spent = cost.between("busy", first, last)
     assert 100_000 < spent.cpu_ppm < 1_100_000
     assert spent.pss_kib > 1_000
+
+
+def test_a_process_that_was_started_again_is_counted(tmp_path: Path) -> None:
+    _process(tmp_path, 1, 0, 1_000, children="2")
+    _process(tmp_path, 2, 0, 2_000)
+    meter = cost.CostMeter(1, tmp_path)
+    meter.begin()
+    shutil.rmtree(tmp_path / "2")
+    (tmp_path / "1" / "task" / "1" / "children").write_text("3")
+    _process(tmp_path, 3, ticks=500, pss_kib=3_000)
+    agent, sensing = meter.costs()
+    assert (agent.name, sensing.name) == ("agent", "sensing")
+    assert sensing.pid == 3
+    assert sensing.pss_kib == 3_000
+    assert sensing.cpu_ppm > 0
+    assert sensing.cpu_ppm < 1_000_000, "over its whole life, which began at boot here"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chipwatt.cli.live import ESTIMATED, Seen, device_table, plain_line
 from chipwatt.cli.screen import TableScreen
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Flag
+from chipwatt.core.model import DeviceKind, Flag, Statistic
 from chipwatt.core.records import DeviceWindow, HostSecond
 from unit.cli.test_tally import NS, window
 
@@ -53,6 +53,17 @@ def test_overlapping_answers_count_once() -> None:
     assert seen.host_seconds == 3
     assert sum(tally.windows for tally in seen.tallies.values()) == 6
     assert seen.energy_uj == 6 * 100_000 * 10_000
+
+
+def test_three_sensors_of_a_board_are_three_rows_of_which_one_counts() -> None:
+    counter = replace(window(0, 100_000), flags=int(Flag.ROOT))
+    instant = replace(window(0, 110_000), statistic=Statistic.INSTANT, flags=0)
+    average = replace(window(0, 90_000), statistic=Statistic.AVERAGE, flags=0)
+    seen = Seen()
+    seen.take([average, instant, counter], [])
+    assert seen.energy_uj == counter.energy_uj
+    names = [row[0] for row in device_table(seen, 200).rows]
+    assert names == ["gpu/0 board", "  gpu/0 board instant", "  gpu/0 board average"]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 30))

@@ -8,6 +8,7 @@ import pytest
 
 from chipwatt.cli import main, options
 from chipwatt.client import DeviceInfo
+from chipwatt.core.errors import ConfigError
 from chipwatt.core.identity import DeviceId, pci_uid
 from chipwatt.core.model import DeviceKind
 
@@ -40,3 +41,16 @@ def test_durations_have_units() -> None:
 def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(options.ADDRESS_VARIABLE, "collector.example:9733")
     assert main.parser_for().parse_args(["hosts"]).collector == "collector.example:9733"
+
+
+@pytest.mark.parametrize(
+    "address", ["", "x", "host:", ":1", "a b:1", "host:99999", "a:b:1", "h\n:1"]
+)
+def test_what_is_no_address(address: str) -> None:
+    with pytest.raises(ConfigError, match="is no address: write host:port"):
+        options.check_address(address)
+
+
+@pytest.mark.parametrize("address", ["h:1", "[::1]:9733", "127.0.0.1:65535", "unix:/run/x"])
+def test_what_is_an_address(address: str) -> None:
+    options.check_address(address)

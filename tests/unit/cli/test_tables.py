@@ -58,3 +58,9 @@ def test_fitting_drops_only_what_it_may_and_no_more_than_it_must(
     assert [row[0] for row in narrow.rows] == [row[0] for row in rows]
     if len(narrow.headings) > 1:
         assert max(map(len, plain(narrow).splitlines())) <= width
+
+
+def test_control_characters_of_a_name_reach_no_terminal() -> None:
+    table = Table(["name"], [("gpu\x1b[2J\r\n",)])
+    assert "\x1b" not in plain(table)
+    assert "gpu?[2J??" in plain(table)

@@ -66,3 +66,34 @@ def test_is_a_command_of_chipwatt() -> None:
     cli.add_parser(parser.add_subparsers(dest="command"))
     args = parser.parse_args(["collector", "--listen", "127.0.0.1:5", "--announce"])
     assert (args.command, args.listen, args.announce) == ("collector", "127.0.0.1:5", True)
+
+
+def test_check_warns_of_hosts_without_nameplate_beneath_a_budget(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "topology.toml"
+    host = '[[node]]\nid = "n1"\nkind = "host"\nparents = ["hall"]\n'
+    path.write_text('[[node]]\nid = "hall"\nkind = "site"\nbudget = "1kW"\n' + host)
+    assert cli.main(["--check", "--topology", str(path)]) == 0
+    told = capsys.readouterr()
+    assert "warning: hosts beneath a budget without rated power: 1 (n1)" in told.err
+    assert told.out == "ok\n"
+    path.write_text(path.read_text() + 'rated = "700W"\n')
+    assert cli.main(["--check", "--topology", str(path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('state_dir = ""', "state_dir: a path expected"),
+        ('[store]\nretention_raw = "0s"', "a retention of 0 keeps nothing"),
+    ],
+)
+def test_check_refuses_what_cannot_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    assert cli.main(["--check", "--config", str(path)]) == 78
+    assert message in capsys.readouterr().err

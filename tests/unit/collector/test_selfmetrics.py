@@ -8,6 +8,7 @@ from chipwatt.collector.ingest.counters import IngestCounters
 from chipwatt.collector.otlp.export import ExportStatus
 from chipwatt.collector.selfmetrics import status_message
 from chipwatt.collector.store.contract import Totals
+from chipwatt.collector.store.ledger import EnergyCheck
 from chipwatt.v1 import query_pb2
 
 ENERGY_UJ = 10**20 + 5  # more than 64 bits hold
@@ -18,7 +19,9 @@ INGEST = IngestCounters(
 
 
 def test_every_counter_has_its_place() -> None:
-    status = messages.status(status_message(TOTALS, INGEST, ExportStatus(12, 13, 14, 15)))
+    books = EnergyCheck(1, 16, 17, 18)
+    status = messages.status(status_message(TOTALS, INGEST, ExportStatus(12, 13, 14, 15), books))
+    assert (status.ledger_holes, status.ledger_hole_uj, status.ledger_twice_uj) == (16, 17, 18)
     assert (status.batches_stored, status.host_seconds_stored) == (1, 2)
     assert (status.device_windows_stored, status.gaps_stored) == (3, 4)
     assert (status.root_energy_uj, status.store_bytes) == (ENERGY_UJ, 6)

@@ -210,3 +210,28 @@ def test_whatever_comes_is_a_config_or_a_config_error(table: dict[str, Any]) -> 
         assert str(error).startswith("somewhere")  # noqa: PT017 - either outcome is right
     else:
         assert isinstance(config, Outer)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 5_000, "nested too deeply"),
+        ('path = "with\\u0000nul"', "a path expected"),
+        ('path = ""', "a path expected"),
+    ],
+)
+def test_hostile_files_are_told_in_a_sentence(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        settings.load(Pathed, file)
+
+
+def test_a_path_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="that is no path"):
+        settings.load(Pathed, Path("with\0nul"))
+
+
+@dataclass(frozen=True)
+class Pathed:
+    path: Path = Path("there")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +62,32 @@ def section(message: types_pb2.Payload, kind: SectionKind) -> types_pb2.Section:
 def data(message: types_pb2.Payload, kind: SectionKind, name: str) -> types_pb2.Column:
     (spec,) = (s for s in COLUMNS[kind] if s.name == name)
     return next(c for c in section(message, kind).columns if c.id == spec.id)
+
+
+def test_a_payload_from_before_statistics_says_what_it_meant() -> None:
+    """An agent's spool outlives an upgrade of the collector."""
+    gauge = replace(WINDOW.provenance, method=Method.INTEGRATED)
+    average = replace(gauge, averaging_us=1)
+    made = (WINDOW, replace(WINDOW, provenance=gauge), replace(WINDOW, provenance=average))
+    meant = tuple(map(replace_statistic, made, Statistic))
+    sensors = (
+        replace(SENSOR, method=Method.COUNTER, averaging_us=0),
+        replace(SENSOR, method=Method.INTEGRATED, averaging_us=0),
+        replace(SENSOR, method=Method.INTEGRATED, averaging_us=9),
+    )
+    records = Records(windows=made, gaps=(GAP,), sensors=sensors)
+    message = types_pb2.Payload.FromString(codec.encode_records(records))
+    for kind in (SectionKind.DEVICE_WINDOW, SectionKind.GAP, SectionKind.SENSOR):
+        columns = section(message, kind).columns
+        columns.remove(data(message, kind, "statistic"))
+    found = codec.records_from_tables(codec.decode_tables(message.SerializeToString()))
+    assert found == Records(
+        windows=meant, gaps=(GAP,), sensors=tuple(map(replace_statistic, sensors, Statistic))
+    )
+
+
+def replace_statistic(record: Any, statistic: Statistic) -> Any:
+    return replace(record, statistic=statistic)
 
 
 def shorten(message: types_pb2.Payload) -> None:

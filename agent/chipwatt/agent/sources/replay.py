@@ -36,6 +36,7 @@ from chipwatt.core.model import AbsentReason, DeviceKind, Flag, Interface
 from chipwatt.core.records import Throttle
 
 MAX_SPEED = "max"
+_FASTEST = 1_000_000
 _CHIPS = frozenset({DeviceKind.CPU, DeviceKind.GPU, DeviceKind.MEMORY})
 _AROUND_CHIPS = frozenset({DeviceKind.MODULE, DeviceKind.BOARD})
 """What contains the chips is added up only where the trace has none of them."""
@@ -60,8 +61,10 @@ def speed_of(text: str) -> Fraction | None:
     if text.strip() == MAX_SPEED:
         return None
     millionths = decimal(text, 6)
-    if millionths is None or millionths <= 0:
-        raise ValueError(f'speed is a number above 0 or "max", got {text!r}')
+    if millionths is None or not 0 < millionths <= _FASTEST * 1_000_000:
+        raise ValueError(
+            f'speed is a number from 0.000001 to {_FASTEST} (more is "max"), got {text!r}'
+        )
     return Fraction(millionths, 1_000_000)
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from chipwatt.agent.sensing.contract import Quantity
 from chipwatt.agent.trace.gather import BAD_STAMP, MISSING, UNREADABLE, Gather
-from chipwatt.agent.trace.text import decimal, stamp
+from chipwatt.agent.trace.text import decimal, rest, stamp
 from chipwatt.core.model import DeviceKind
 
 _NOT_GIVEN = frozenset({"", "n/a", "[n/a]", "na", "nan", "null", "none", "-"})
@@ -71,7 +71,14 @@ class Table:
             label = self.label if device_at is None else cells[device_at]
             when = decimal(cells[0]) if self.stamp_in_ns else stamp(cells[0])
             value = decimal(cells[value_at], self.power_of_ten)
-            gather.add(label, when, value, self.kind or kind_of_label(label), self.quantity)
+            gather.add(
+                label,
+                when,
+                value,
+                self.kind or kind_of_label(label),
+                self.quantity,
+                rest=rest(cells[value_at], self.power_of_ten),
+            )
 
 
 class Mllog:
@@ -92,11 +99,11 @@ class Mllog:
                 if entry["key"] != "power_reading":
                     continue
                 host = str(entry["metadata"].get("host", "node"))
-                when, value = decimal(str(entry["time_ms"]), 6), decimal(str(entry["value"]), 3)
+                when, text = decimal(str(entry["time_ms"]), 6), str(entry["value"])
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 gather.skipped[UNREADABLE] += 1
                 continue
-            gather.add(host, when, value, DeviceKind.BOARD)
+            gather.add(host, when, decimal(text, 3), DeviceKind.BOARD, rest=rest(text, 3))
 
 
 class PtDaemon:
@@ -121,7 +128,8 @@ class PtDaemon:
             elif decimal(cells[3]) == -1:  # the analyser's "not available"
                 gather.skipped[MISSING] += 1
             else:
-                gather.add("wall", when, decimal(cells[3], 3), DeviceKind.BOARD)
+                value = decimal(cells[3], 3)
+                gather.add("wall", when, value, DeviceKind.BOARD, rest=rest(cells[3], 3))
 
 
 def kind_of_label(label: str) -> DeviceKind:

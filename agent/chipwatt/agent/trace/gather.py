@@ -6,9 +6,11 @@ A row is used as it stands or left out: no value is filled in, no stamp moved.
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 
 from chipwatt.agent.sensing.contract import Quantity
 from chipwatt.agent.trace.model import Trace, TraceDevice
+from chipwatt.agent.trace.text import NOTHING
 from chipwatt.core.errors import TraceError
 from chipwatt.core.model import DeviceKind
 
@@ -32,6 +34,10 @@ class Gather:
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()
         self._devices: dict[str, tuple[DeviceKind, Quantity, int, list[int], list[int]]] = {}
+        self._rests: dict[str, Fraction] = {}
+        """What rounding took from each device's newest sample."""
+        self._rounded: dict[str, Fraction] = {}
+        """What it took from the energy so far; only devices that lost something."""
 
     def add(
         self,
@@ -41,8 +47,13 @@ class Gather:
         kind: DeviceKind,
         quantity: Quantity = Quantity.POWER_MW,
         resolution_uj: int = 1,
+        *,
+        rest: Fraction = NOTHING,
     ) -> None:
-        """Take one sample, or count why not; ``None`` means text that is no number."""
+        """Take one sample, or count why not; ``None`` means text that is no number.
+
+        ``rest`` is the exact number in the file less ``value``.
+        """
         if value is None:
             self.skipped[NOT_A_NUMBER] += 1
         elif value < 0:
@@ -61,6 +72,24 @@ class Gather:
             else:
                 stamps.append(stamp_unix_ns)
                 values.append(value)
+                if rest or self._rests.get(label):
+                    self._round(label, quantity, stamps, values, rest)
+                    self._rests[label] = rest
+
+    def _round(
+        self, label: str, quantity: Quantity, stamps: list[int], values: list[int], rest: Fraction
+    ) -> None:
+        """Add what the step to the newest sample loses in energy, as ``TraceDevice`` counts it."""
+        lost = self._rounded.setdefault(label, NOTHING)
+        if len(values) < 2:
+            return
+        before = self._rests.get(label, NOTHING)
+        if quantity is Quantity.POWER_MW:
+            lost += (before + rest) * (stamps[-1] - stamps[-2]) / 2_000_000
+        else:
+            rise = values[-1] - values[-2]
+            lost += max(NOTHING, rise + rest - before) - max(0, rise)
+        self._rounded[label] = lost
 
     def trace(self, name: str, format_name: str) -> Trace:
         """Return what was gathered; raises TraceError where that is nothing."""
@@ -70,7 +99,15 @@ class Gather:
                 f"looks like {format_name}, but has no usable row ({why or 'no rows'})"
             )
         devices = tuple(
-            TraceDevice(label, kind, quantity, tuple(stamps), tuple(values), resolution_uj)
+            TraceDevice(
+                label,
+                kind,
+                quantity,
+                tuple(stamps),
+                tuple(values),
+                resolution_uj,
+                self._rounded.get(label),
+            )
             for label, (kind, quantity, resolution_uj, stamps, values) in self._devices.items()
         )
         return Trace(name, format_name, devices, dict(self.skipped))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
+from math import floor
 
 from chipwatt.agent.sensing.contract import Quantity
 from chipwatt.core.model import DeviceKind, Domain
@@ -33,6 +35,9 @@ class TraceDevice:
     """mW of a power gauge or µJ of an energy counter, one a stamp."""
     resolution_uj: int = 1
     """Smallest step of a counter."""
+    rounded: Fraction | None = None
+    """Energy in µJ that the file's own decimals have beyond ``values``, which are whole; exact.
+    None: they are whole as well."""
 
     @property
     def domain(self) -> Domain:
@@ -57,6 +62,17 @@ class TraceDevice:
         samples = pairwise(zip(self.stamps_unix_ns, self.values, strict=True))
         twice_mw_ns = sum((p0 + p1) * (t1 - t0) for (t0, p0), (t1, p1) in samples)
         return twice_mw_ns // 2_000_000
+
+    @property
+    def rounding_uj(self) -> int:
+        """Energy of the file's unrounded decimals, rounded down, less ``energy_uj``."""
+        if self.rounded is None:
+            return 0
+        if self.quantity is Quantity.ENERGY_UJ:
+            return floor(self.energy_uj + self.rounded) - self.energy_uj
+        samples = pairwise(zip(self.stamps_unix_ns, self.values, strict=True))
+        twice_mw_ns = sum((p0 + p1) * (t1 - t0) for (t0, p0), (t1, p1) in samples)
+        return floor(Fraction(twice_mw_ns, 2_000_000) + self.rounded) - self.energy_uj
 
 
 @dataclass(frozen=True, slots=True)

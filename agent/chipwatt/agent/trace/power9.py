@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 
 from chipwatt.agent.sensing.contract import Quantity
 from chipwatt.agent.trace.gather import NOT_A_NUMBER, Gather
-from chipwatt.agent.trace.text import decimal, stamp
+from chipwatt.agent.trace.text import decimal, rest, stamp
 from chipwatt.core.errors import TraceError
 from chipwatt.core.model import DeviceKind
 
@@ -43,7 +43,7 @@ class Power9Sensor:
             renewals = max(1, (2 * duration_ns + _RENEWAL_NS) // (2 * _RENEWAL_NS))
             for k in range(renewals):
                 when = start_ns + duration_ns * k // renewals
-                gather.add(_LABEL, when, value_mw, DeviceKind.BOARD)
+                gather.add(_LABEL, when, value_mw, DeviceKind.BOARD, rest=rest(text, -3))
 
 
 class Power9Accumulator:

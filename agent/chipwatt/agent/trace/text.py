@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from fractions import Fraction
 
+NOTHING = Fraction(0)
 _DECIMAL = re.compile(r"([+-]?)(\d{1,20})(?:\.(\d{0,20}))?", re.ASCII)
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
@@ -30,6 +32,16 @@ def decimal(text: str, power_of_ten: int = 0) -> int | None:
         value, rest = divmod(digits, unit)
         value += 2 * rest > unit or (2 * rest == unit and value % 2 == 1)
     return -value if sign == "-" else value
+
+
+def rest(text: str, power_of_ten: int = 0) -> Fraction:
+    """Return what ``decimal`` rounds away: the exact number less its; 0 where there is none."""
+    if "." not in text and power_of_ten >= 0:
+        return NOTHING
+    rounded, match = decimal(text, power_of_ten), _DECIMAL.fullmatch(text.strip())
+    if rounded is None or match is None:
+        return NOTHING
+    return Fraction(match[0]) * Fraction(10) ** power_of_ten - rounded
 
 
 def stamp(text: str) -> int | None:

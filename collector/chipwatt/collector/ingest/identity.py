@@ -53,7 +53,7 @@ def identify(
         raise StreamRefused(
             grpc.StatusCode.PERMISSION_DENIED,
             "a host that connects over the network needs TLS and a certificate: "
-            "set uplink.tls_ca, tls_certificate and tls_key at the agent",
+            "set ca, cert and key under [tls] at the agent and at the collector",
         )
     if len(hello_host) != _ID_BYTES:
         raise StreamRefused(

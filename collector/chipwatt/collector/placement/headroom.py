@@ -7,6 +7,8 @@ widens a prediction and never narrows it:
 
 - a host not heard from for 30 s counts with its nameplate or, where nobody
   gave one, with the highest peak it is known for, whichever is larger;
+- where a host was never heard from and nobody gave it a nameplate, every budget
+  above it counts as used up: what nobody knows is not given away;
 - the seconds after a host's newest one hold its last value;
 - any other missing second counts with the host's highest peak.
 
@@ -98,6 +100,7 @@ def compute_headroom(
     now, mean, peak_1s, predicted = _carried(
         topology, latest, states, fresh, assumed, now_unix_ns // NS_PER_S
     )
+    _use_up(topology, _unknown(topology, states), predicted)
     room = _rooms(topology, predicted)
     trust = _trust(topology, states, fresh, now_unix_ns)
     answers = []
@@ -117,6 +120,20 @@ def compute_headroom(
             )
         )
     return answers
+
+
+def _unknown(topology: Topology, states: HostStates) -> Array:
+    """Return which hosts may draw anything: never heard from, and without a nameplate."""
+    rated_mw = np.array([topology.nodes[i].rated_mw for i in topology.hosts.tolist()])
+    unknown: Array = (states.newest_s == 0) & (rated_mw == 0)
+    return unknown
+
+
+def _use_up(topology: Topology, unknown: Array, predicted_mw: Array) -> None:
+    """Let the predicted peak of every node above an unknown host reach the node's budget."""
+    above = np.unique(topology.above[unknown[topology.beneath]])
+    budgets_mw = np.array([topology.nodes[i].budget_mw for i in above.tolist()], dtype=np.float64)
+    predicted_mw[above] = np.maximum(predicted_mw[above], budgets_mw)
 
 
 def _carried(
@@ -188,20 +205,27 @@ def trust_beneath(
     fresh = states.newest_s >= now_unix_ns // NS_PER_S - STALE_AFTER_S
     if root:
         return _trust(topology, states, fresh, now_unix_ns)[topology.index[root]]
-    return _weigh(np.zeros(len(hosts), int), np.arange(len(hosts)), 1, states, fresh, now_unix_ns)[
-        0
-    ]
+    unknown = _unknown(topology, states)
+    everything = (np.zeros(len(hosts), int), np.arange(len(hosts)))
+    return _weigh(everything, 1, states, fresh, unknown, now_unix_ns)[0]
 
 
 def _trust(topology: Topology, states: HostStates, fresh: Array, now_unix_ns: int) -> list[Trust]:
     nodes = len(topology.nodes)
-    return _weigh(topology.above, topology.beneath, nodes, states, fresh, now_unix_ns)
+    pairs = (topology.above, topology.beneath)
+    return _weigh(pairs, nodes, states, fresh, _unknown(topology, states), now_unix_ns)
 
 
 def _weigh(
-    above: Array, beneath: Array, nodes: int, states: HostStates, fresh: Array, now_unix_ns: int
+    pairs: tuple[Array, Array],
+    nodes: int,
+    states: HostStates,
+    fresh: Array,
+    unknown: Array,
+    now_unix_ns: int,
 ) -> list[Trust]:
     """Return the trust of each node, from pairs (node, host beneath it)."""
+    above, beneath = pairs
 
     def count(which: Array) -> list[int]:
         counted: list[int] = np.bincount(above[which[beneath]], minlength=nodes).tolist()
@@ -209,14 +233,14 @@ def _weigh(
 
     heard = states.newest_s > 0
     oldest_s = np.full(nodes, now_unix_ns // NS_PER_S)
-    pairs = heard[beneath]
-    np.minimum.at(oldest_s, above[pairs], states.newest_s[beneath[pairs]])
+    known = heard[beneath]
+    np.minimum.at(oldest_s, above[known], states.newest_s[beneath[known]])
     age_ms = np.maximum(0, now_unix_ns - (oldest_s + 1) * NS_PER_S) // NS_PER_MS
     columns = (
         count(np.ones_like(fresh)),
         count(fresh),
         count(heard & ~fresh),
-        count(fresh & (states.held < _WARM_S)),
+        count(unknown | fresh & (states.held < _WARM_S)),
         count(fresh & states.estimated),
         age_ms.tolist(),
     )

@@ -102,6 +102,13 @@ class Topology:
                 inside.add(position)
         return [self.nodes[position] for position in sorted(inside)]
 
+    def unrated_beneath_budgets(self) -> list[str]:
+        """Return hosts under a budget without a rating: nobody can say what they draw unheard."""
+        budgeted = np.array([node.budget_mw > 0 for node in self.nodes], dtype=bool)
+        rows = np.unique(self.beneath[budgeted[self.above]]).tolist()
+        found = (self.nodes[self.hosts[row]] for row in rows)
+        return [node.id for node in found if not node.rated_mw]
+
     def carry_up(self, loads: Array) -> None:
         """Add every node's load to its parents', by share; rows are nodes, in place."""
         for level in self.levels:
@@ -163,20 +170,22 @@ def parents_first(nodes: Iterable[PowerNode]) -> tuple[PowerNode, ...]:
 def find_cycle(nodes: dict[str, PowerNode]) -> list[str]:
     """Return the ids along one circle, the first again at the end; empty where there is none."""
     done: set[str] = set()
-    for start in nodes:
-        way: list[str] = []
-        name = start
-        while name not in done:
-            if name in way:
-                return [*way[way.index(name) :], name]
-            way.append(name)
-            # A node outside every circle is finished once all its parents are.
-            onward = [p.id for p in nodes[name].parents if p.id in nodes and p.id not in done]
-            if onward:
-                name = onward[0]
-                continue
-            done.add(name)
-            name, way = start, []
+    for start, first in nodes.items():
+        if start in done:
+            continue
+        way, ahead, on_way = [start], [iter(first.parents)], {start}
+        while way:
+            onward = next((p.id for p in ahead[-1] if p.id in nodes and p.id not in done), None)
+            if onward is None:  # a node is outside every circle once all its parents are
+                ahead.pop()
+                done.add(way[-1])
+                on_way.remove(way.pop())
+            elif onward in on_way:
+                return [*way[way.index(onward) :], onward]
+            else:
+                way.append(onward)
+                ahead.append(iter(nodes[onward].parents))
+                on_way.add(onward)
     return []
 
 

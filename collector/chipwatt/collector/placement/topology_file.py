@@ -41,6 +41,7 @@ from chipwatt.core.columns import MAX_POWER_MW
 from chipwatt.core.errors import TopologyError
 
 _UNIT_MW = {"mW": 1, "W": 1_000, "kW": 1_000_000, "MW": 1_000_000_000}
+_HOST_ID = re.compile(r"[0-9a-fA-F]{32}")
 _POWER = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 _MAX_NODE_MW = 1_000_000 * MAX_POWER_MW
 _NODE_KEYS = (
@@ -56,9 +57,11 @@ class Wrong(ValueError):
 def load_topology(path: Path) -> Topology:
     """Read and check ``path``. Raises TopologyError."""
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        text = path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        is_text = isinstance(error, UnicodeDecodeError)
+        why = "it is no UTF-8 text" if is_text else "that is no path"
+        reason = error.strerror if isinstance(error, OSError) else why
         raise TopologyError(f"{path}: the topology file cannot be read: {reason}") from None
     return parse_topology(text, str(path))
 
@@ -69,6 +72,8 @@ def parse_topology(text: str, path: str) -> Topology:
         table = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         raise TopologyError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise TopologyError(f"{path}: not valid TOML: nested too deeply") from None
     try:
         _check_keys(table, ("node",), "the file")
         nodes = [_Reader(text, path, of_node).node() for of_node in _node_tables(table)]
@@ -102,19 +107,19 @@ class _Reader:
     """One node's table; every complaint names file, line and node."""
 
     def __init__(self, text: str, path: str, table: object) -> None:
-        self._where = path
+        self._text, self._path = text, path
         self._table: Mapping[str, Any] = table if isinstance(table, dict) else {}
         name = self._table.get("id")
         if not isinstance(name, str) or not name:
             raise Wrong(f"a [[node]] has no id: {table!r:.80}")
         self._id = name
-        self._where = f"{path}:{line_of(text, name)}: node {name!r}"
 
     def node(self) -> PowerNode:
         try:
             return self._read()
         except Wrong as error:
-            raise TopologyError(f"{self._where}: {error}") from None
+            where = f"{self._path}:{line_of(self._text, self._id)}: node {self._id!r}"
+            raise TopologyError(f"{where}: {error}") from None
 
     def _read(self) -> PowerNode:
         table = self._table
@@ -220,18 +225,37 @@ def _check_graph(nodes: list[PowerNode], text: str, path: str) -> None:
         by_id[node.id] = node
     for node in nodes:
         for parent in node.parents:
-            where = f"{path}:{line_of(text, node.id)}: node {node.id!r}"
             if parent.id not in by_id:
                 hint = nearest(parent.id, by_id)
-                raise TopologyError(f"{where} has an unknown parent {parent.id!r}{hint}")
-            if by_id[parent.id].kind is NodeKind.HOST:
-                raise TopologyError(f"{where} hangs on {parent.id!r}, a host, which feeds nobody")
+                wrong = f"has an unknown parent {parent.id!r}{hint}"
+            elif by_id[parent.id].kind is NodeKind.HOST:
+                wrong = f"hangs on {parent.id!r}, a host, which feeds nobody"
+            else:
+                continue
+            raise TopologyError(f"{path}:{line_of(text, node.id)}: node {node.id!r} {wrong}")
+    _check_hosts(nodes, text, path)
     circle = find_cycle(by_id)
     if circle:
         way = " -> ".join(circle)
         raise TopologyError(
             f"{path}:{line_of(text, circle[0])}: nodes feed each other in a circle: {way}"
         )
+
+
+def _check_hosts(nodes: list[PowerNode], text: str, path: str) -> None:
+    """Refuse a host behind two nodes: its power would count twice."""
+    taken: dict[str, PowerNode] = {}
+    for node in nodes:
+        if node.kind is not NodeKind.HOST:
+            continue
+        host = node.host.lower() if _HOST_ID.fullmatch(node.host) else node.host
+        first = taken.setdefault(host, node)
+        if first is not node:
+            raise TopologyError(
+                f"{path}:{line_of(text, node.id)}: node {node.id!r}: its host {node.host!r} stands "
+                f"behind node {first.id!r} (line {line_of(text, first.id)}) already, and would "
+                "count twice; give every host one node"
+            )
 
 
 def nearest(wrong: object, known: Iterable[str]) -> str:

@@ -169,6 +169,10 @@ class Queries:
         if not text:
             raise invalid("host_id: empty; give 32 hex digits or a host's name")
         host = self._latest.resolve(text)
+        if host is None:  # one that has said hello, and no more yet
+            known = self._store.hosts()
+            wanted = (text, text.lower())
+            host = next((r.host for r in known if r.name == text or r.host.hex() in wanted), None)
         if host is None:
             raise not_found(f"host_id: no host {text!r} has reported here; ListHosts names them")
         return host

@@ -87,16 +87,23 @@ def _decode(data: bytes) -> Rows:
         at += spec.width * length
     if at != len(plain):
         raise ValueError(f"{len(plain)} bytes where {at} were expected")
+    _complete(kind, count, columns)
+    return Rows(owners, Table(kind, count, columns))
+
+
+def _complete(kind: SectionKind, count: int, columns: dict[str, Array]) -> None:
+    """Add the columns that came after the block was written."""
     for spec in COLUMNS[kind]:
-        if spec.name in FILLED and spec.name not in columns:
-            columns[spec.name] = filled(spec.name, count, columns)
-        elif spec.name not in columns:
+        if spec.name in columns:
+            continue
+        if spec.name == FILLED:
+            columns[spec.name] = filled(count, columns)
+        else:
             columns[spec.name] = np.full(
                 0 if spec.ragged_by else count,
                 spec.absent_value if spec.absent else max(spec.low, 0),
                 dtype=spec.dtype,
             )
-    return Rows(owners, Table(kind, count, columns))
 
 
 def _planes(stacked: Array) -> bytes:

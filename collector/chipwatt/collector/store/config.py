@@ -49,6 +49,8 @@ class StoreConfig:
             self.retention_10min,
             self.retention_1h,
         )
+        if not all(kept):
+            raise ValueError('a retention of 0 keeps nothing; write how long, as "2d"')
         if list(kept) != sorted(kept):
             raise ValueError("a coarser resolution is kept at least as long as a finer one")
         if self.follow_most < self.follow_least:

@@ -14,7 +14,7 @@ from chipwatt.collector.otlp.row import ROW, Row
 from chipwatt.collector.store.contract import Block
 from chipwatt.core.codec import tables_from_records
 from chipwatt.core.columns import SectionKind
-from chipwatt.core.model import Domain, Statistic, Flag
+from chipwatt.core.model import Domain, Flag, Statistic
 from chipwatt.core.records import DeviceWindow, HostSecond, Records
 from chipwatt.core.tables import Array
 from fakes.device_windows import CPU, GPU, HOST_B, NS, T0_NS, Shelf, a_run, a_window

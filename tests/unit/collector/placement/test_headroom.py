@@ -137,7 +137,6 @@ def test_a_host_never_heard_of() -> None:
     assert got["site"].predicted_peak_mw == 820 * W
     assert got["site"].trust.quality == (Quality.PARTIAL,)
     nobody = answers(site(budget_mw=1_000 * W), latest_of(None, None))["site"]
-    assert (nobody.predicted_peak_mw, nobody.headroom_mw) == (0, 1_000 * W)
     assert nobody.trust.reporting_ppm == 0
 
 

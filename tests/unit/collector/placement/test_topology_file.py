@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -125,6 +126,35 @@ def test_shares_left_out_are_even_and_whole() -> None:
 def test_refuses_with_place_and_reason(old: str, new: str, message: str) -> None:
     assert old in GOOD
     assert message in refusal(GOOD.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "shown"), [(("n", "n"), "'n'"), (("ab" * 16, "AB" * 16), repr("AB" * 16))]
+)
+def test_one_host_behind_two_nodes(hosts: tuple[str, str], shown: str) -> None:
+    text = "".join(
+        f'[[node]]\nid = "n{i}"\nkind = "host"\nhost = "{host}"\n' for i, host in enumerate(hosts)
+    )
+    message = refusal(text)
+    assert f"site.toml:6: node 'n1': its host {shown} stands behind node 'n0' (line 2)" in message
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_long_chain_takes_no_long_time(step: int) -> None:
+    count = 3_000
+    tables = [
+        f'[[node]]\nid = "n{i}"\nkind = "pdu"\n' + (f'parents = ["n{i - 1}"]\n' if i else "")
+        for i in range(count)
+    ]
+    began_s = time.process_time()
+    assert len(parse_topology("".join(tables[::step]), "t").nodes) == count
+    assert time.process_time() - began_s < 3
+
+
+def test_nested_beyond_reason() -> None:
+    assert "not valid TOML: nested too deeply" in refusal("a = " + "[" * 5_000)
+    with pytest.raises(TopologyError, match="cannot be read: that is no path"):
+        load_topology(Path("with\0nul"))
 
 
 def test_prints_a_circle() -> None:
