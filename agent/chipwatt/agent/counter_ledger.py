@@ -142,6 +142,8 @@ class CounterLedger(Ledger):
             self._start_anew()
         moved = self._total_uj > self._base_uj
         if moved and self.times_ns and self.seen_ns - self.changed_ns > self._stall_ns:
+            while self.holes and self.holes[-1][0] >= self.times_ns[-1]:
+                self.holes.pop()  # it lies inside the stall
             self.holes.append((self.times_ns[-1], self.seen_ns))
         super().hold()
 

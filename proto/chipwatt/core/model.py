@@ -114,7 +114,8 @@ class Flag(IntFlag):
     RATE_REDUCED = 1 << 5
     """The cost budget widened the polling period."""
     PEAK_BEYOND_SENSOR = 1 << 6
-    """The sensor refreshes too slowly for at least one of the peaks, which is absent."""
+    """The sensor refreshes too slowly for at least one of the peaks, which is absent, or power
+    peaks in less time than its levels can be told apart in."""
     SWING_BEYOND_SENSOR = 1 << 7
     """The sensor refreshes too slowly for the upper part of 0.1 to 20 Hz."""
     EPOCH_START = 1 << 8

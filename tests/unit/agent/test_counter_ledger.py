@@ -240,3 +240,16 @@ def test_what_a_counter_owes_after_a_stall_has_no_course() -> None:
     assert leap.flags == Flag.SUSPECT
     assert list(line.holes) == [(990 * MS, 3990 * MS)]
     assert edges(line)[-1] == (4000 * MS, 400_000)
+
+
+def test_holes_inside_a_stall_are_not_counted_twice() -> None:
+    line = ledger(refresh_ns=MS)
+    for at_ms in range(0, 1000, 10):
+        line.observe(at_ms * MS, at_ms * 100)
+    for at_s in (2, 3, 4):  # answers a second apart, all the same
+        line.observe(at_s * S, 99_000)
+    line.hold()
+    assert list(line.holes) == [(990 * MS, 4 * S)]
+    line.observe(5 * S, 99_000)
+    line.hold()
+    assert list(line.holes) == [(990 * MS, 4 * S), (4 * S, 5 * S)]

@@ -30,7 +30,8 @@ from chipwatt.core.model import Domain, Flag, Statistic
 from chipwatt.core.records import DeviceWindow, Gap, Throttle
 
 STILL_NS: Final = 5 * NS_PER_S
-"""A counter that stands still for longer while a sibling moves is SUSPECT."""
+"""A counter that stands still for longer while a sibling moves is SUSPECT; one that has never
+counted anything is only idle."""
 
 _TELLING: Final = 8
 """Edges in one piece that tell their spacing."""
@@ -238,7 +239,8 @@ class Track:
         if span.stepped:
             self._window.flags |= Flag.CLOCK_STEPPED
         still_ns = ledger.changed_ns + STILL_NS
-        if ledger.seen_ns > still_ns and any(s.changed_ns > still_ns for s in self.siblings):
+        still = self._cumulative_uj > 0 and ledger.seen_ns > still_ns
+        if still and any(sibling.changed_ns > still_ns for sibling in self.siblings):
             self._window.flags |= Flag.SUSPECT
 
     def _close(self, counts: Counts) -> None:

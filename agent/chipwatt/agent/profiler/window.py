@@ -78,7 +78,7 @@ class Window:
     ) -> DeviceWindow:
         """Return the finished window; ``counts`` are those of the window alone."""
         duration_ns = end_ns - self.start_ns
-        coverage_ppm = min(1_000_000, self._covered_ns * 1_000_000 // duration_ns)
+        coverage_ppm = max(0, min(1_000_000, self._covered_ns * 1_000_000 // duration_ns))
         flags = self.flags | sensor.flags
         method = _method(sensor)
         if method is Method.INTEGRATED:
