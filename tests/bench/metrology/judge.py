@@ -162,8 +162,11 @@ def jitter_ns(k: int, most_ns: int) -> int:
 
 
 def _highest(load: Sequence[Point], begin: int, end: int) -> float:
+    """Return the load's highest power in the interval: at one of its points, or at an end."""
     inside = [power for moment, power in load if begin <= moment <= end]
-    return max(inside, default=load[0][1])
+    times, powers = zip(*load, strict=True)
+    ends = np.interp([begin, end], times, powers)
+    return max(float(ends.max()), max(inside, default=0))
 
 
 def _relative(seen: Sequence[int | None], truth: float) -> float | None:
