@@ -112,8 +112,11 @@ class CounterLedger(Ledger):
     def _go_on(self, mono_ns: int, value: int, delta_uj: int) -> None:
         self._drop_fallen()
         since_ns = mono_ns - self.seen_ns
-        # What it owes after a stall was not spent at once: its course is not known.
-        caught_up = delta_uj > 0 and mono_ns - self.changed_ns > self._stall_ns
+        # More than the time since the last answer can explain was owed since before a
+        # stall: it was not spent at once, and its course is not known.
+        lately_uj = self._max_power_mw * (since_ns + self.timing.unseen_ns) // NS_MW_PER_UJ
+        stalled = mono_ns - self.changed_ns > self._stall_ns
+        caught_up = stalled and delta_uj > self._resolution_uj + lately_uj
         if self._away is not None or since_ns > self.timing.silence_ns or caught_up:
             flags = Flag.RESUMED if self._away is GapReason.AGENT_DOWN else 0
             flags |= Flag.SUSPECT if caught_up and self._away is None else 0

@@ -228,18 +228,31 @@ def test_sentinel_after_an_absence_is_not_believed_either() -> None:
     assert line.dropped == 4
 
 
-def test_what_a_counter_owes_after_a_stall_has_no_course() -> None:
+def stalled_for_three_seconds() -> CounterLedger:
     line = ledger(refresh_ns=MS)
     for at_ms in range(0, 1000, 10):
         line.observe(at_ms * MS, at_ms * 100)
     for at_ms in range(1000, 4000, 10):
         line.observe(at_ms * MS, 99_000)
-    line.observe(4000 * MS, 400_000)
+    return line
+
+
+def test_what_a_counter_owes_after_a_stall_has_no_course() -> None:
+    line = stalled_for_three_seconds()
+    owed_uj = MAX_MW * 1000  # a second of its largest power
+    line.observe(4000 * MS, 99_000 + owed_uj)
     (leap,) = line.breaks
-    assert (leap.reason, leap.lower_uj, leap.upper_uj) == (None, 301_000, 301_000)
+    assert (leap.reason, leap.lower_uj, leap.upper_uj) == (None, owed_uj, owed_uj)
     assert leap.flags == Flag.SUSPECT
     assert list(line.holes) == [(990 * MS, 3990 * MS)]
-    assert edges(line)[-1] == (4000 * MS, 400_000)
+    assert edges(line)[-1] == (4000 * MS, 99_000 + owed_uj)
+
+
+def test_a_counter_that_was_idle_goes_on_as_ever() -> None:
+    line = stalled_for_three_seconds()
+    line.observe(4000 * MS, 99_000 + MAX_MW * 10)
+    assert not line.breaks
+    assert edges(line)[-1] == (4000 * MS, 99_000 + MAX_MW * 10)
 
 
 def test_holes_inside_a_stall_are_not_counted_twice() -> None:
