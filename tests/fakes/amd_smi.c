@@ -3,7 +3,7 @@
  * Settings of a device (player.h): text bdf 0000:c1:00.0, text graphics gfx942,
  * refresh_ns (1 ms cache), resolution_micro (15300000 = 15.3 uJ as the library
  * says), average 1 (MI200: average power only) or 0 (MI300: current only),
- * averaging_ns, no_energy 1, no_power 1, cap_uw, partition N, lost_at_ns,
+ * averaging_ns, no_energy 1, no_power 1, cap_uw, partition N, lost_at_ns, lost_until_ns,
  * backwards_at_ns (the accumulator once falls by 1000 J), reset_at_ns,
  * slow_ns (every call takes that long), ppt_share_ppm (share of time throttled).
  * A device may `share N`: it shows device N's load, as partitions do.
@@ -47,7 +47,9 @@ static struct player_device *device(void *handle) {
         struct timespec wait = {slow_ns / 1000000000, slow_ns % 1000000000};
         nanosleep(&wait, NULL);
     }
-    return player_now_ns() >= player_number(d, "lost_at_ns", INT64_MAX) ? NULL : d;
+    int64_t now = player_now_ns();
+    int lost = now >= player_number(d, "lost_at_ns", INT64_MAX) && now < player_number(d, "lost_until_ns", INT64_MAX);
+    return lost ? NULL : d;
 }
 
 /* The device whose load is shown: a partition repeats its socket. */

@@ -2,7 +2,7 @@
  *
  * CHIPWATT_FAKE_HSMP names the file that stands for /dev/hsmp. Each device of the
  * scenario is a socket; settings: refresh_ns (default 1 ms), averaging_ns,
- * limit_mw, fail_errno (every message fails with it).
+ * limit_mw, fail_errno (every message fails with it), fail_at_ns .. fail_until_ns (EIO in between).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -46,9 +46,11 @@ int ioctl(int fd, unsigned long request, ...) {
     struct hsmp_message *message = argument;
     if (message->sock_ind >= player_count) { errno = ENODEV; return -1; }
     struct player_device *socket = &player_devices[message->sock_ind];
+    int64_t now = player_now_ns();
     int failure = (int)player_number(socket, "fail_errno", 0);
+    if (now >= player_number(socket, "fail_at_ns", INT64_MAX) && now < player_number(socket, "fail_until_ns", INT64_MAX)) failure = EIO;
     if (failure) { errno = failure; return -1; }
-    int64_t shown = player_refreshed(socket, player_now_ns(), player_number(socket, "refresh_ns", 1000000));
+    int64_t shown = player_refreshed(socket, now, player_number(socket, "refresh_ns", 1000000));
     if (message->msg_id == 4)
         message->args[0] = (uint32_t)player_mean_mw(socket, shown, player_number(socket, "averaging_ns", 0));
     else if (message->msg_id == 6)

@@ -14,13 +14,14 @@ SECONDS = 120
 """Longer than any case, which may start late."""
 
 
-def training_swing() -> list[Point]:
-    """Return a training step of 1.25 s (0.8 Hz): compute high, communication low, soft edges."""
+def training_swing(step_ms: int) -> list[Point]:
+    """Return a training step: 68 % compute at high power, 24 % communication at low, soft edges."""
     points: list[Point] = []
-    for step in range(SECONDS * 4 // 5):
-        t = step * 1250 * MS
-        points += [(t, 620_000), (t + 850 * MS, 650_000), (t + 900 * MS, 260_000)]
-        points += [(t + 1200 * MS, 240_000)]
+    for step in range(SECONDS * 1000 // step_ms):
+        t = step * step_ms * MS
+        points += [(t, 620_000), (t + step_ms * 68 * MS // 100, 650_000)]
+        points += [(t + step_ms * 72 * MS // 100, 260_000)]
+        points += [(t + step_ms * 96 * MS // 100, 240_000)]
     return points
 
 
@@ -46,7 +47,9 @@ def loads() -> dict[str, Sequence[Point]]:
         "square 100 ms": square(120_000, 600_000, 100 * MS, SECONDS),
         "square 200 ms": square(120_000, 600_000, 200 * MS, SECONDS),
         "ramp": ramp(80_000, 680_000, 20 * NS_PER_S),
-        "training 0.8 Hz": training_swing(),
+        "training 0.2 Hz": training_swing(5000),
+        "training 0.8 Hz": training_swing(1250),
+        "training 3 Hz": training_swing(333),
     }
     for label, name in {
         "POWER9 40 ms": "power9_occ_hwmon_sensor_runs.tsv",

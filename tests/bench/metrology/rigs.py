@@ -187,23 +187,26 @@ def hsmp(folder: Path, load: Sequence[Point], fault: Mapping[str, int]) -> Bench
 
 
 _FILE_FAULTS = ("wrap", "double wrap", "reset", "stall", "freeze", "spike", "backwards", "denied")
+_GAUGE_FAULTS = ("stall", "freeze", "denied", "slow")
 
 RIGS: Mapping[str, Rig] = {
     "rapl_powercap": Rig(
         "rapl_powercap", powercap, MS, 61, jitter_ns=JITTER_NS, faults=_FILE_FAULTS
     ),
-    "rapl_perf": Rig("rapl_perf", perf, MS, 61, faults=("stall", "denied")),
+    "rapl_perf": Rig("rapl_perf", perf, MS, 61, faults=("stall", "freeze", "denied")),
     "nvml energy": Rig(
         "nvml", nvml, 100 * MS, 1000, faults=("reset", "stall", "freeze", "denied", "slow")
     ),
     "nvml gauge": Rig(
-        "nvml", nvml_gauge, 100 * MS, 1, gauge=True, averaging_ns=25 * MS, faults=("denied",)
+        "nvml", nvml_gauge, 100 * MS, 1, gauge=True, averaging_ns=25 * MS, faults=_GAUGE_FAULTS
     ),
-    "amdsmi energy": Rig("amdsmi", amdsmi, MS, 16, faults=("reset", "freeze", "backwards", "slow")),
-    "amdsmi gauge": Rig("amdsmi", amdsmi_gauge, MS, 1, gauge=True),
+    "amdsmi energy": Rig(
+        "amdsmi", amdsmi, MS, 16, faults=("reset", "stall", "freeze", "backwards", "denied", "slow")
+    ),
+    "amdsmi gauge": Rig("amdsmi", amdsmi_gauge, MS, 1, gauge=True, faults=_GAUGE_FAULTS),
     "hwmon energy": Rig("hwmon", hwmon_energy, MS, 61, faults=_FILE_FAULTS[2:]),
     "hwmon gauge": Rig(
-        "hwmon", hwmon_gauge, 50 * MS, 1, gauge=True, averaging_ns=50 * MS, faults=("denied",)
+        "hwmon", hwmon_gauge, 50 * MS, 1, gauge=True, averaging_ns=50 * MS, faults=_GAUGE_FAULTS[:3]
     ),
-    "hsmp": Rig("hsmp", hsmp, MS, 1, gauge=True),
+    "hsmp": Rig("hsmp", hsmp, MS, 1, gauge=True, faults=_GAUGE_FAULTS[:3]),
 }

@@ -19,6 +19,17 @@ from chipwatt.core.records import Records
 NS_PER_S = 1_000_000_000
 
 
+def settings(rate_hz: int) -> dict[str, Any]:
+    """Return what the bench asks of the sensing process: this rate, and no thrift."""
+    return {
+        "max_rate": rate_hz,
+        "cpu_budget": 1.0,
+        "library_budget": 1.0,
+        "batch": NS_PER_S,
+        "window": 2 * NS_PER_S,
+    }
+
+
 async def sense(
     bench: Bench, source: str, until_ns: int, settings: Mapping[str, Any]
 ) -> list[Records]:
