@@ -7,10 +7,10 @@
 
 each while a real agent process sends a one-hour backlog to a real collector
 process, all on this machine. It prints the share of deadlines met within 0.5 ms
-and the CPU of both. A machine that is loaded or small limits both alike, so the
-exit code is 1 only where the share is below 99.9 % *and* below the C loop's own
-less 0.1 points. ``--fifo`` gives both the lowest real-time priority, as a service
-with ``CPUSchedulingPolicy=fifo`` has it, and needs root.
+and the CPU of both. The sensing process asks for real-time priority by itself, and the
+C loop is given whatever class it got; with ``--ordinary`` it does not ask. A machine
+that is loaded or small limits both alike, so the exit code is 1 only where the share
+is below 99.9 % *and* below the C loop's own less 0.1 points.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class Kept:
         """Share of one core."""
         return self.cpu_ns / max(1, self.wall_ns)
 
-    def line(self, name: str) -> str:
+    def line(self, name: str, *, real_time: bool) -> str:
         """Return the figures in words."""
         return (
-            f"{name:<16} {self.deadlines:7d} deadlines  within 0.5 ms {self.share:8.3%}  "
-            f"CPU {self.cpu:6.2%} of a core  "
+            f"{name:<16} {'FIFO' if real_time else 'fair'} {self.deadlines:7d} deadlines  "
+            f"within 0.5 ms {self.share:8.3%}  CPU {self.cpu:6.2%} of a core  "
             f"draining {self.drain_s:.1f} of {self.wall_ns / 1e9:.1f} s"
         )
 
@@ -121,9 +121,10 @@ class Zones:
 class SensingProcess:
     """The agent's own sensing process on the zones."""
 
-    def __init__(self, zones: Zones, *, fifo: bool) -> None:
+    def __init__(self, zones: Zones, *, real_time: bool) -> None:
         config = SensingConfig(
             sources=("rapl_powercap",),
+            real_time=real_time,
             max_rate=1000,
             cpu_budget=1.0,
             batch=Duration(10 * NS_PER_S),
@@ -142,8 +143,7 @@ class SensingProcess:
         self._reader.start()
         if not self._measured.wait(30):
             raise RuntimeError("the sensing process has not reported within 30 s")
-        if fifo:
-            _prefer(self._process.pid)
+        self.policy = os.sched_getscheduler(self._process.pid)
         self._cpu_ms, self._began_ns = self._cpu(), time.monotonic_ns()
 
     def stop(self) -> Kept:
@@ -179,7 +179,7 @@ class SensingProcess:
 class CLoop:
     """The yardstick."""
 
-    def __init__(self, zones: Zones, *, fifo: bool) -> None:
+    def __init__(self, zones: Zones, *, real_time: bool) -> None:
         source = Path(__file__).with_name("rapl_loop.c")
         program = build("rapl-loop", [source], "rapl_loop") / "rapl_loop"
         self._process = subprocess.Popen(
@@ -188,8 +188,10 @@ class CLoop:
             stdout=subprocess.PIPE,
             text=True,
         )
-        if fifo:
-            _prefer(self._process.pid)
+        self.policy = os.SCHED_OTHER
+        if real_time:
+            self.policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(self._process.pid, self.policy, os.sched_param(1))
 
     def stop(self) -> Kept:
         """End it and return what it counted."""
@@ -197,21 +199,16 @@ class CLoop:
         return Kept(*map(int, said.split()))
 
 
-def _prefer(pid: int) -> None:
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(1))
-
-
 def measure(
     start: Callable[[], SensingProcess | CLoop], folder: Path, backlog: Path, records: int
-) -> Kept:
-    """Sample while one copy of the backlog is drained."""
+) -> tuple[Kept, bool]:
+    """Sample while one copy of the backlog is drained; also tell whether in real time."""
     with drain(folder, backlog, records) as draining:
         sampling = start()
         draining.begin()
         draining.finish(DRAIN_S)
         kept = sampling.stop()
-    return kept + Kept(drain_s=draining.took_s)
+    return kept + Kept(drain_s=draining.took_s), sampling.policy != os.SCHED_OTHER
 
 
 def verdict(ours: Kept, bare: Kept) -> tuple[str, int]:
@@ -233,7 +230,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each sampler (3)")
     parser.add_argument("--backlog", type=int, default=3600, help="batches of 1 s to drain (3600)")
-    parser.add_argument("--fifo", action="store_true", help="at the lowest real-time priority")
+    parser.add_argument("--ordinary", action="store_true", help="do not ask for real-time priority")
     options = parser.parse_args()
     samplers: dict[str, type[SensingProcess | CLoop]] = {
         "sensing process": SensingProcess,
@@ -246,16 +243,17 @@ def main() -> int:
         print(f"backlog: {options.backlog} batches, {size / 1e6:.1f} MB; {os.cpu_count()} cores")
         zones = Zones(Path(tree))
         sums = dict.fromkeys(samplers, Kept())
+        real_time = not options.ordinary
         try:
             for turn in range(options.rounds):
                 for number, (name, sampler) in enumerate(samplers.items()):
-                    kept = measure(
-                        partial(sampler, zones, fifo=options.fifo),
+                    kept, real_time = measure(
+                        partial(sampler, zones, real_time=real_time),
                         Path(disk) / f"{turn}-{number}",
                         backlog,
                         options.backlog,
                     )
-                    print(kept.line(name), flush=True)
+                    print(kept.line(name, real_time=real_time), flush=True)
                     sums[name] += kept
         finally:
             zones.close()

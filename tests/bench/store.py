@@ -22,12 +22,12 @@ import numpy as np
 from chipwatt.collector.ingest.servicer import SERVER_OPTIONS, Ingest
 from chipwatt.collector.store.config import HOUR_NS, MINUTE_NS, StoreConfig
 from chipwatt.collector.store.contract import BatchKey, IncomingBatch
-from chipwatt.collector.store.rows import Rows, values
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.codec import encode_tables
 from chipwatt.core.columns import COLUMNS, SectionKind
 from chipwatt.core.model import Flag
+from chipwatt.core.rows import Rows, values
 from chipwatt.core.tables import Array, Table
 from chipwatt.core.wire import SCHEMA_VERSION, digest
 from chipwatt.v1 import telemetry_pb2 as pb

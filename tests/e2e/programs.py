@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -60,15 +60,25 @@ def children(pid: int) -> list[int]:
 class Program:
     """One daemon of ours; a context manager that ends it."""
 
-    def __init__(self, module: str, folder: Path, name: str, *args: object) -> None:
+    def __init__(
+        self,
+        module: str,
+        folder: Path,
+        name: str,
+        *args: object,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        """Start it, in ``environment`` if given and behind ``prefix``, a command that runs it."""
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [PYTHON, "-m", module, *map(str, args)],
+                [*prefix, PYTHON, "-m", module, *map(str, args)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env=environment,
             )
 
     def __enter__(self) -> Self:
@@ -100,6 +110,14 @@ class Program:
         self.process.wait()
 
 
+class DiedEarly(AssertionError):
+    """A program ended before it was ready."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(f"ended with {program.process.returncode}: {program.said()[-2000:]}")
+        self.program = program
+
+
 class Collector(Program):
     """A collector on a state folder that outlives it."""
 
@@ -109,8 +127,12 @@ class Collector(Program):
         listen: str = "127.0.0.1:0",
         settings: Mapping[str, object] | None = None,
         *args: object,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.credentials: dict[str, Path] = {}
+        """With TLS: ca, cert and key of whoever asks it."""
         config = folder / "collector.toml"
         config.write_text(toml.dumps(settings or {}))
         self.ready = folder / "ready.json"
@@ -119,22 +141,32 @@ class Collector(Program):
             "chipwatt.collector", folder, "collector",
             "--config", config, "--listen", listen,
             "--state-dir", folder / "state", "--ready-file", self.ready, *args,
+            environment=environment, prefix=prefix,
         )  # fmt: skip
         until(lambda: self.ready.exists() or self.process.poll() is not None, what="collector")
         if not self.ready.exists():
-            raise AssertionError(f"no collector: {self.said()}")
+            raise DiedEarly(self)
         self.address = str(json.loads(self.ready.read_text())["listening"])
 
     @contextmanager
     def client(self) -> Iterator[CollectorClient]:
-        with CollectorClient(self.address) as client:
+        ca, cert, key = (self.credentials.get(part) for part in ("ca", "cert", "key"))
+        with CollectorClient(self.address, ca=ca, cert=cert, key=key) as client:
             yield client
 
 
 class Agent(Program):
     """An agent on a state folder that outlives it."""
 
-    def __init__(self, folder: Path, address: str, settings: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: str,
+        settings: Mapping[str, object],
+        *,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.status_file = folder / "status.json"
         config = folder / "agent.toml"
@@ -145,7 +177,10 @@ class Agent(Program):
             "sensing": {"window": "1s", "batch": "1s"},
         }
         config.write_text(toml.dumps(toml.merged(own, settings)))
-        super().__init__("chipwatt.agent", folder, "agent", "--config", config)
+        super().__init__(
+            "chipwatt.agent", folder, "agent", "--config", config,
+            environment=environment, prefix=prefix,
+        )  # fmt: skip
 
     def status(self) -> dict[str, Any]:
         try:

@@ -68,8 +68,8 @@ def sensors(node: Node, tmp_path: Path) -> tuple[list[dict[str, Any]], str]:
     config = tmp_path / "sensors.toml"
     config.write_text(toml.dumps(node.settings))
     plain, shown = (
-        chipwatt("sensors", "--json", "--config", config),
-        chipwatt("sensors", "--config", config),
+        chipwatt("sensors", "--json", "--measure", "1s", "--config", config),
+        chipwatt("sensors", "--measure", "1s", "--config", config),
     )
     assert plain.returncode == shown.returncode == 0, plain.stderr + shown.stderr
     no_traceback(plain.stderr, shown.stderr)
@@ -228,6 +228,40 @@ def test_a_module_alone(folder: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     found, _ = sensors(node, tmp_path)
     assert roots(found) == [("module/0", "MODULE", "ENERGY")]
     check_counted_once(node, watch(node, tmp_path))
+
+
+def test_a_grace_hopper_whose_gpu_tells_its_module_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, players: list[Any]
+) -> None:
+    """The module is the only one that holds the GPU's energy; Grace is inside it, and seen."""
+    cpu_load, whole = ramp(90_000, 150_000, 40 * NS), ramp(400_000, 800_000, 40 * NS)
+    meters = {"Grace": cpu_load, "CPU": steady(60_000), "Module": whole}
+    files = [
+        add_gauge(folder / "sys", number, f"{part} Power Socket 0", load)
+        for number, (part, load) in enumerate(meters.items())
+    ]
+    chips = nvml.superchip(
+        1, steady(300_000), module=whole, first_cpu=0,
+        scope_error_0=3, error_usage=3, energy_of_module=1,
+    )  # fmt: skip
+    start_ns = write_scenario(folder, chips)
+    players.append(FilePlayer(tmp_path / "meters", files, start_ns))
+    for name, value in nvml.environment(folder).items():
+        monkeypatch.setenv(name, value)
+    node = Node(
+        {"nvml": {}, "hwmon": {"sysfs": str(folder / "sys")}, "estimate": {}},
+        start_ns,
+        {"module/0": whole},
+        {"module/0": "other"},
+        {"other": 100 * MS},
+    )
+    found, shown = sensors(node, tmp_path)
+    assert roots(found) == [("module/0", "MODULE", "ENERGY")]
+    assert ("cpu/0", "PACKAGE") in {(s["device"], s["domain"]) for s in found}
+    assert "  package" in shown, "a nested domain is indented"
+    books = watch(node, tmp_path)
+    assert "cpu/0" in {str(window.device) for window in books.windows}
+    check_counted_once(node, books)
 
 
 def test_an_mi300x_node_in_cpx_mode(

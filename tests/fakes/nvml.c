@@ -188,6 +188,8 @@ static void read_field(const struct player_device *d, struct field_value *v) {
     case 83: case 191: v->value.ull = energy_mj(d); break;
     case 185: v->type = TYPE_UINT; v->value.ui = average_mw(d, of); break;
     case 186: v->type = TYPE_UINT; v->value.ui = instant_mw(d, of); break;
+    case 187: v->type = TYPE_UINT; v->value.ui = (unsigned)(max_mw / 7); break;
+    case 189: v->type = TYPE_UINT; v->value.ui = (unsigned)max_mw; break;
     case 188: v->type = TYPE_UINT; v->value.ui = (unsigned)max_mw; break;
     case 190: v->type = TYPE_UINT; v->value.ui = (unsigned)limit_mw; break;
     case 74: v->value.ull = throttled_ns(d, "throttled_power_ppm"); break;

@@ -46,7 +46,9 @@ class FileClock:
 
 def plain(sensor: Sensor) -> dict[str, Any]:
     fields = {f.name: getattr(sensor, f.name) for f in dataclasses.fields(sensor)}
-    return {**fields, "device": str(sensor.device), "statistic": sensor.statistic}
+    told = {"device": str(sensor.device), "statistic": sensor.statistic}
+    told["limits"] = dataclasses.astuple(sensor.limits)
+    return {**fields, **told, "contains": [str(device) for device in sensor.contains]}
 
 
 def act(source: NvmlSource, step: dict[str, Any]) -> Any:

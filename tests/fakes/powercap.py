@@ -67,6 +67,12 @@ class FakeZone:
         self.resets += 1
         self._write()
 
+    def limit(self, modulus_steps: int) -> None:
+        """Let the counter wrap at ``modulus_steps``; before anyone reads the zone."""
+        self.modulus_steps = modulus_steps
+        shown_uj = self._shown(modulus_steps - 1)
+        (self.folder / "max_energy_range_uj").write_text(f"{shown_uj}\n")
+
     def constrain(self, number: int, **files: int) -> None:
         """Write ``constraint_<number>_<file>`` for each file."""
         for name, value in files.items():

@@ -6,6 +6,7 @@ process, started by ``probe`` with the library's folder and the scenario.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -84,6 +85,7 @@ def _run(order: Mapping[str, Any]) -> dict[str, Any]:
                 "label": sensor.label,
                 "averaging_ns": sensor.averaging_ns,
                 "max_power_mw": sensor.max_power_mw,
+                "limits": dataclasses.astuple(sensor.limits),
             }
             for sensor in sensors
         ],

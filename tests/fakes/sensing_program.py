@@ -7,6 +7,7 @@
 - ``exit:CODE``   end at once
 - ``say:TEXT``    a sentence on stderr
 - ``nonsense``    bytes that are no frame
+- ``hear``        until SET_CADENCE; LOG gets ``{"cadence_s": …}``
 - ``wait``        until STOP; then send ``last``
 - ``deaf``        ignore STOP for ever
 
@@ -28,9 +29,11 @@ def main() -> None:
     script, log, descriptor = sys.argv[1], Path(sys.argv[2]), int(sys.argv[4])
     sock = socket.socket(fileno=descriptor)
     reader = link.FrameReader()
-    (start,) = (m for m in receive(sock, reader) if isinstance(m, link.Start))
+    start, *heard = receive(sock, reader)
+    assert isinstance(start, link.Start)
     lives = script.split("|")
-    earlier = len(log.read_text().splitlines()) if log.exists() else 0
+    lines = log.read_text().splitlines() if log.exists() else []
+    earlier = sum(line.startswith("[") for line in lines)
     with log.open("a") as file:
         file.write(json.dumps(start.memory) + "\n")
     for step in lives[min(earlier, len(lives) - 1)].split():
@@ -46,6 +49,12 @@ def main() -> None:
             print(f"chipwatt sensing: {argument}", file=sys.stderr)
         elif name == "nonsense":
             sock.sendall(b"\xff" * 64)
+        elif name == "hear":
+            heard = heard or receive(sock, reader)
+            cadence = heard.pop(0)
+            assert isinstance(cadence, link.SetCadence)
+            with log.open("a") as file:
+                file.write(json.dumps({"cadence_s": cadence.batch_s}) + "\n")
         elif name == "deaf":
             time.sleep(600)
         elif name == "wait":

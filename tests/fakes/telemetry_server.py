@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 import zstandard
 
+from chipwatt.core.retry_hint import exhausted_metadata
 from chipwatt.v1 import telemetry_pb2 as pb
 from chipwatt.v1.telemetry_pb2_grpc import (
     TelemetryServiceServicer,
@@ -29,6 +30,8 @@ class Behaviour:
     """What the next streams meet."""
 
     abort_hello: grpc.StatusCode | None = None
+    retry_s: float | None = None
+    """What the abort asks for in its RetryInfo."""
     silent: bool = False
     close_after: int | None = None
     """Abort the stream with UNAVAILABLE after this many batches are stored, acks unsent."""
@@ -44,14 +47,16 @@ class Behaviour:
 class TelemetryServer(TelemetryServiceServicer):
     """Stores payloads by key; the first writer stays."""
 
-    def __init__(self) -> None:
+    def __init__(self, stored: dict[Key, bytes] | None = None) -> None:
+        """``stored``: the store of another one that serves the same."""
         self.behaviour = Behaviour()
-        self.stored: dict[Key, bytes] = {}
+        self.stored: dict[Key, bytes] = {} if stored is None else stored
         self.arrivals: list[Key] = []
         self.arrival_times: list[float] = []
         self.encodings: set[int] = set()
         self.conflicts: list[Key] = []
         self.hellos: list[pb.Hello] = []
+        self.hello_times: list[float] = []
         self.max_unanswered = 0
         self.changed = asyncio.Event()
         self._server: grpc.aio.Server | None = None
@@ -93,9 +98,13 @@ class TelemetryServer(TelemetryServiceServicer):
         async for request in request_iterator:
             if request.HasField("hello"):
                 self.hellos.append(request.hello)
+                self.hello_times.append(asyncio.get_running_loop().time())
                 self.changed.set()
                 if behaviour.abort_hello is not None:
-                    await context.abort(behaviour.abort_hello, "as the test wants it")
+                    hint = (
+                        () if behaviour.retry_s is None else exhausted_metadata(behaviour.retry_s)
+                    )
+                    await context.abort(behaviour.abort_hello, "as the test wants it", hint)
                 if behaviour.silent:
                     await asyncio.Event().wait()
                 yield pb.StreamResponse(welcome=behaviour.welcome)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from chipwatt.agent.channel import TlsConfig
+from chipwatt.agent.endpoints import Endpoints
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.agent.spool.threaded import ThreadedSpool
-from chipwatt.agent.uplink import Host, Uplink, UplinkConfig
+from chipwatt.agent.uplink import Host, Uplink
+from chipwatt.agent.uplink_config import UplinkConfig
 from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.settings import Duration
 from fakes.telemetry_server import Behaviour, TelemetryServer
@@ -55,7 +57,8 @@ async def rig(
     server.behaviour = behaviour or Behaviour()
     await server.start()
     spool = ThreadedSpool(Spool(directory, BOOT))
-    uplink = Uplink(server.address, config, TlsConfig(), HOST, spool, lambda: 12345)
+    endpoints = Endpoints([server.address])
+    uplink = Uplink(endpoints, config, TlsConfig(), HOST, spool, unix_ns=lambda: 12345)
     running = asyncio.create_task(uplink.run())
     try:
         yield Rig(server, spool, uplink)

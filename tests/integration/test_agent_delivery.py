@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 
 from chipwatt.agent.channel import TlsConfig
+from chipwatt.agent.endpoints import Endpoints
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.agent.spool.threaded import ThreadedSpool
-from chipwatt.agent.uplink import Host, Uplink, UplinkConfig
+from chipwatt.agent.uplink import Host, Uplink
+from chipwatt.agent.uplink_config import UplinkConfig
 from chipwatt.client import CollectorClient
 from chipwatt.core import codec
 from chipwatt.core.clock import NS_PER_MS
@@ -129,7 +131,8 @@ def test_a_collector_killed_under_load_has_everything_once(tmp_path: Path) -> No
             with collector(tmp_path, listen=address or "127.0.0.1:0") as alive:
                 if uplink is None:
                     address = alive.address
-                    uplink = Uplink(address, QUICK, TlsConfig(), Host(HOST_ID, BOOT, 1), spool)
+                    host = Host(HOST_ID, BOOT, 1)
+                    uplink = Uplink(Endpoints([address]), QUICK, TlsConfig(), host, spool)
                     running = asyncio.create_task(uplink.run())
                 wanted = len(sent) if life == 3 else 300 * (life + 1)
                 while len(sent) - spool.counts.unacked < wanted:  # noqa: ASYNC110

@@ -14,13 +14,21 @@ from chipwatt.core.errors import ConfigError
 KEEPALIVE_MS = 15_000
 KEEPALIVE_TIMEOUT_MS = 10_000
 """A peer that is gone without a word is noticed within the sum of both."""
+CONNECT_MS = 10_000
+"""How long a connection may take, with its handshakes."""
 MAX_MESSAGE_BYTES = 1 << 20
 _OPTIONS = (
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    # Measured with gRPC 1.85: this, 60 s by default, ends a connection whose pings go unanswered.
+    ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A peer that takes a connection and says nothing is given up.
+    ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
+    # What may come ahead of being read stays small, however fast the network is.
+    ("grpc.http2.bdp_probe", 0),
     # A new channel is a new try: nothing of a failed one's own back-off is kept.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from chipwatt.agent.channel import TlsConfig, check_address
+from chipwatt.agent.endpoints import FailoverConfig
 from chipwatt.agent.sensing_config import SensingConfig
 from chipwatt.agent.spool.contract import SpoolConfig
-from chipwatt.agent.uplink import UplinkConfig, encoder
+from chipwatt.agent.uplink_config import UplinkConfig, encoder
 from chipwatt.core import settings
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.log import LogConfig
@@ -48,6 +49,8 @@ class AgentConfig:
     """What waits on disk for the collector."""
     uplink: UplinkConfig = field(default_factory=UplinkConfig)
     """The stream to the collector."""
+    failover: FailoverConfig = field(default_factory=FailoverConfig)
+    """Other ways to the same collector."""
     tls: TlsConfig = field(default_factory=TlsConfig)
     """Encryption, and who this host is."""
     log: LogConfig = field(default_factory=LogConfig)
@@ -75,7 +78,8 @@ def load(
     if state_dir is not None:
         config = replace(config, state_dir=state_dir)
     plaintext_allowed = config.uplink.insecure_plaintext_over_network
-    check_address(config.collector, config.tls, plaintext_allowed=plaintext_allowed)
+    for address in (config.collector, *config.failover.endpoints):
+        check_address(address, config.tls, plaintext_allowed=plaintext_allowed)
     encoder(config.uplink.compression)
     return config
 

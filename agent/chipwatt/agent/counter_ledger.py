@@ -37,6 +37,16 @@ class CounterLedger(Ledger):
         """Cumulative energy at which this epoch began here."""
         self.retime(timing)
 
+    @property
+    def total_uj(self) -> int:
+        """Cumulative energy at the newest change."""
+        return self._total_uj
+
+    @property
+    def moved(self) -> bool:
+        """Whether it has counted anything here since its epoch began, or since a restart."""
+        return self._total_uj > self._base_uj
+
     def observe(self, mono_ns: int, value: int) -> None:
         since_ns = mono_ns - self.seen_ns
         delta_uj = value - self._raw_uj
@@ -77,7 +87,7 @@ class CounterLedger(Ledger):
 
     def _look_twice(self, mono_ns: int, value: int) -> None:
         if not 0 <= value <= self._highest_uj:
-            self.dropped += 1
+            self._reject(mono_ns, value, 0, self._highest_uj)
             return
         if not self.times_ns:
             self._begin(mono_ns, value, None)
@@ -143,8 +153,7 @@ class CounterLedger(Ledger):
     def hold(self) -> None:
         if self._fallen:
             self._start_anew()
-        moved = self._total_uj > self._base_uj
-        if moved and self.times_ns and self.seen_ns - self.changed_ns > self._stall_ns:
+        if self.moved and self.times_ns and self.seen_ns - self.changed_ns > self._stall_ns:
             while self.holes and self.holes[-1][0] >= self.times_ns[-1]:
                 self.holes.pop()  # it lies inside the stall
             self.holes.append((self.times_ns[-1], self.seen_ns))
@@ -167,7 +176,8 @@ class CounterLedger(Ledger):
             self._start_anew()
 
     def _drop_fallen(self) -> None:
-        self.dropped += len(self._fallen)
+        for mono_ns, value in self._fallen:
+            self._reject(mono_ns, value, self._raw_uj, self._highest_uj)
         self._fallen.clear()
 
     def _start_anew(self) -> None:
@@ -184,7 +194,8 @@ class CounterLedger(Ledger):
 
         A sentinel that is read again and again does not rise, so it never convinces.
         """
-        self.dropped += 1
+        most_uj = self._raw_uj + self._possible_uj(mono_ns - self.changed_ns)
+        self._reject(mono_ns, value, self._raw_uj, most_uj)
         self._plain_ns = 0
         if self._doubtful:
             before_ns, before_uj = self._doubtful[-1]

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from chipwatt.agent import sensing_child
 from chipwatt.agent.config import AgentConfig
+from chipwatt.agent.endpoints import Endpoints
 from chipwatt.agent.intake import Intake
 from chipwatt.agent.sensing_child import SensingChild
 from chipwatt.agent.sensing_link import Start
@@ -59,7 +60,15 @@ class Daemon:
         self._child = SensingChild(
             Start(config.sensing.to_plain(), config.sources), self._intake, sensing_command
         )
-        self._uplink = Uplink(config.collector, config.uplink, config.tls, host, self._spool)
+        self._uplink = Uplink(
+            Endpoints(config.failover.order(config.collector, host_id)),
+            config.uplink,
+            config.tls,
+            host,
+            self._spool,
+            return_after=config.failover.return_after,
+            on_cadence=self._child.set_cadence,
+        )
         self._status = StatusFile(
             config.status_path,
             config.collector,

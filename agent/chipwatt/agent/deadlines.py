@@ -29,7 +29,11 @@ class Schedule:
 
     def advance(self, now_ns: int) -> int:
         """Go to the first deadline after ``now_ns``; return how many were due, missed ones too."""
-        due = 1 + max(0, now_ns - self.next_ns) // self.period_ns
+        behind_ns = now_ns - self.next_ns
+        if behind_ns < self.period_ns:
+            self.next_ns += self.period_ns
+            return 1
+        due = 1 + behind_ns // self.period_ns
         self.next_ns += due * self.period_ns
         return due
 

@@ -2,14 +2,19 @@
 
 A poll has three outcomes. Readings go to the reducer. A transient error is
 counted. Anything else breaks the source, and ``recovery`` takes over.
+
+A process that sleeps between two polls finds nothing of its code in the cache
+when it wakes up, so a poll does as little as it can: what it gave is held back
+and taken in together with that of others.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
+from chipwatt.agent.averaging import AveragingMeter
 from chipwatt.agent.deadlines import LATE_NS, Schedule
 from chipwatt.agent.inventory import Opened
 from chipwatt.agent.library_worker import LibraryWorker, Outcome, Poller
@@ -24,6 +29,8 @@ MEASURE_NS: Final = NS_PER_S
 _MEASURE_PERIOD_NS = NS_PER_MS
 _MEASURE_LIBRARY_PERIOD_NS = 20 * NS_PER_MS
 _UNKNOWN_LIBRARY_PERIOD_NS = 50 * NS_PER_MS
+_HELD_READINGS = 64
+"""Taking these in lasts some 60 µs, little enough to happen between two deadlines."""
 _MAX_WIDENED_NS = NS_PER_S
 """The cost budget widens no period beyond this; slower sensors keep their own."""
 
@@ -42,6 +49,7 @@ class Feed:
         self.sensors: tuple[Sensor, ...] = tuple(opened.sensors[local] for local in opened.kept)
         self.positions = tuple(range(first_position, first_position + len(self.sensors)))
         self.meters = [RefreshMeter(s.refresh_ns, stamped=s.stamped) for s in self.sensors]
+        self.averaging = AveragingMeter(self.sensors, now_ns)
         self.schedule = Schedule(
             now_ns, _MEASURE_LIBRARY_PERIOD_NS if self.library else _MEASURE_PERIOD_NS
         )
@@ -52,6 +60,7 @@ class Feed:
         self.deadlines = self.late_deadlines = self.breaks = 0
         self._raised = self._transient_before = 0
         self._polls = self._poll_ns = self._due = 0
+        self._held: list[Outcome] = []
         self._library_before_ns = 0
         self._reducer = reducer
         self._clock = clock
@@ -68,16 +77,22 @@ class Feed:
         due = self.schedule.advance(now_ns)
         self.deadlines += due
         self.late_deadlines += due - 1 + (late_ns > LATE_NS)
-        self._absorb(self._poller.poll(due))
+        outcome = self._poller.poll(due)
+        self._held.append(outcome)
+        if len(self._held) >= self._most_held or outcome.error is not None:
+            self.drain()
 
     def drain(self) -> None:
-        """Take in what a library's thread has read."""
+        """Take in what was read since the last time, here or by a library's thread."""
         if self._worker is not None:
-            for outcome in self._worker.drain():
-                self._absorb(outcome)
+            self._held += self._worker.drain()
+        held, self._held = self._held, []
+        for outcome in held:
+            self._absorb(outcome)
 
     def tell_due(self) -> None:
-        """Tell the reducer how many polls were due; it must know before it closes a window."""
+        """Take in what was read and say how many polls were due, as the reducer has to know."""
+        self.drain()
         due, self._due = self._due, 0
         if due:
             for position in self.positions:
@@ -118,14 +133,14 @@ class Feed:
                 self._worker.change(period_ns)
             for meter in self.meters:
                 meter.restart()
-        for position, sensor, meter in zip(self.positions, self.sensors, self.meters, strict=True):
-            self._reducer.measured(
-                position,
-                refresh_ns=meter.refresh_ns,
-                averaging_ns=sensor.averaging_ns,
-                period_ns=period_ns,
-                rate_reduced=self.rate_reduced,
-            )
+        self._tell_measured()
+
+    def look_closer(self, now_ns: int) -> bool:
+        """Measure averaging a little further; True where a window moved."""
+        moved = self.averaging.step(now_ns, self.schedule.period_ns)
+        if moved:
+            self._tell_measured()
+        return moved
 
     def call_cost_ns(self) -> int:
         """Mean wall time of a poll: one sensor's share of it."""
@@ -150,7 +165,6 @@ class Feed:
         """Stop, take the last readings in and give the source back."""
         if self._worker is not None:
             self._worker.close(timeout_s)
-            self.drain()
         elif self.is_open:
             self._close_source()
         self.tell_due()
@@ -166,6 +180,9 @@ class Feed:
     ) -> None:
         places = {(s.device, s.domain, s.statistic): n for n, s in enumerate(self.sensors)}
         self._slots = [places.pop((s.device, s.domain, s.statistic), -1) for s in sensors]
+        self._takers = [self._taker(slot) for slot in self._slots]
+        self._most_held = max(1, _HELD_READINGS // max(1, len(sensors)))
+        self.averaging.opened(self._slots)
         self._poller = Poller(source, self._clock)
         self._worker = worker
         self.is_open = True
@@ -175,6 +192,16 @@ class Feed:
         if worker is not None:
             worker.start(self.schedule.next_ns, self.schedule.period_ns)
 
+    def _tell_measured(self) -> None:
+        for slot, (position, meter) in enumerate(zip(self.positions, self.meters, strict=True)):
+            self._reducer.measured(
+                position,
+                refresh_ns=meter.refresh_ns,
+                averaging_ns=self.averaging.averaging_ns(slot),
+                period_ns=self.schedule.period_ns,
+                rate_reduced=self.rate_reduced,
+            )
+
     def _absorb(self, outcome: Outcome) -> None:
         due, began_ns, ended_ns, readings, throttles, error = outcome
         self._polls += 1
@@ -183,16 +210,22 @@ class Feed:
         if error is not None:
             self._failed(error, ended_ns)
             return
-        positions, slots, meters = self.positions, self._slots, self.meters
-        observe = self._reducer.observe
+        takers, heard = self._takers, self.averaging.heard
+        if heard is not None:
+            heard.append(readings)
         for local, mono_ns, value in readings:
-            slot = slots[local]
-            if slot >= 0:
-                observe(positions[slot], mono_ns, value)
-                meters[slot].see(mono_ns, value)
+            for take in takers[local]:
+                take(mono_ns, value)
         for local, throttle in throttles:
-            if slots[local] >= 0:
-                self._reducer.throttled(positions[slots[local]], throttle)
+            slot = self._slots[local]
+            if slot >= 0:
+                self._reducer.throttled(self.positions[slot], throttle)
+
+    def _taker(self, slot: int) -> tuple[Callable[[int, int], None], ...]:
+        """Return what takes a reading of a sensor; nothing where it is not in use."""
+        if slot < 0:
+            return ()
+        return self._reducer.observer(self.positions[slot]), self.meters[slot].see
 
     def _failed(self, error: Exception, now_ns: int) -> None:
         if isinstance(error, TransientReadError):

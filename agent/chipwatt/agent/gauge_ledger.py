@@ -26,12 +26,17 @@ class GaugeLedger(Ledger):
         self._rest = 0
         """What the floor has left over, in units of mW ns / 2."""
 
+    @property
+    def level_mw(self) -> int:
+        """The newest sample."""
+        return self._level_mw
+
     def observe(self, mono_ns: int, value: int) -> None:
         since_ns = mono_ns - self.seen_ns
         if 0 < since_ns <= self._plain_ns and 0 <= value <= self._max_power_mw:
             self._sample(mono_ns, value, since_ns)
         elif not 0 <= value <= self._max_power_mw:
-            self.dropped += 1
+            self._reject(mono_ns, value, 0, self._max_power_mw)
         elif since_ns <= 0:
             self.repeated += 1
         elif not self.times_ns or self._away is not None or since_ns > self.timing.bridge_ns:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
 
+from chipwatt.agent.held import Held, Record
 from chipwatt.agent.spool.threaded import ThreadedSpool
 from chipwatt.core import log
 from chipwatt.core.backoff import delays_s
@@ -17,10 +17,8 @@ GROUP_BYTES = 512 << 10
 ROOM_BYTES = 1 << 20
 """With more than this on its way to a disk that works, the sensing process waits."""
 HOLD_BYTES = 8 << 20
-"""What is kept in memory for a disk that does not: hours of a large host's windows."""
+"""What is kept in memory for a disk that does not; from half of it on windows are merged."""
 _log = log.get(__name__)
-
-Record = tuple[bytes, bytes]
 
 
 class Intake:
@@ -33,43 +31,42 @@ class Intake:
         retries: Callable[[], Iterator[float]] = lambda: delays_s(0.2, 5.0),
     ) -> None:
         self._spool = spool
-        self._hold_bytes = hold_bytes
         self._retries = retries
-        self._waiting: deque[Record] = deque()
-        self._waiting_bytes = 0
+        self.held = Held(hold_bytes, spool.merging)
+        """What waits in memory."""
         self._writing = 0
         self._changed = asyncio.Event()
         self.memory = spool.memory
         """What a sensing process that is started now has to go on from."""
         self.received = 0
-        self.dropped = 0
-        """Payloads given up: too many while the disk refused, or too large for any collector."""
+        self.too_large = 0
+        """Payloads given up since no collector would take them."""
         self.problem = ""
         """The sentence of the disk's refusal while it lasts."""
 
     def __len__(self) -> int:
         """Count the payloads that are not on the disk yet."""
-        return len(self._waiting) + self._writing
+        return len(self.held) + self._writing
+
+    @property
+    def dropped(self) -> int:
+        """Payloads given up: too many while the disk refused, or too large for any collector."""
+        return self.held.dropped + self.too_large
 
     def put(self, payload: bytes, memory: bytes) -> None:
         """Take one payload over."""
         self.received += 1
         self.memory = memory
         if len(payload) > MAX_PAYLOAD_BYTES:
-            self.dropped += 1
+            self.too_large += 1
             _log.error("payload too large for any collector dropped", bytes=len(payload))
             return
-        self._waiting.append((payload, memory))
-        self._waiting_bytes += len(payload) + len(memory)
-        while self._waiting_bytes > self._hold_bytes and len(self._waiting) > 1:
-            self._take_first()
-            self.dropped += 1
-            _log.error("payload dropped: the disk refuses and memory is full")
+        self.held.put(Record(payload, memory))
         self._changed.set()
 
     async def room(self) -> None:
         """Return once more may come; at once where waiting would not help."""
-        while self._waiting_bytes > ROOM_BYTES and not self.problem:
+        while self.held.bytes > ROOM_BYTES and not self.problem:
             await self._change()
 
     async def flush(self) -> None:
@@ -81,43 +78,29 @@ class Intake:
         """Write until cancelled; a disk that refuses is tried again and again."""
         retries = self._retries()
         while True:
-            if not self._waiting:
+            if not len(self.held):
                 await self._change()
                 continue
-            group = self._take_group()
+            group = self.held.take(GROUP_BYTES)
+            self._writing = len(group)
             try:
-                await self._spool.append(group)
+                await self._spool.append([record[:2] for record in group])
             except SpoolError as error:
                 if str(error) != self.problem:
                     _log.error("not spooling", reason=error)
                 self.problem = str(error)
-                self._put_back(group)
+                self.held.put_back(group)
+                self._writing = 0
                 self._wake()
+                while self.held.is_crowded and await self.held.coarsen():
+                    pass
                 await asyncio.sleep(next(retries))
                 continue
             if self.problem:
-                _log.info("spooling again", held=len(self._waiting))
+                _log.info("spooling again", held=len(self.held))
                 self.problem, retries = "", self._retries()
             self._writing = 0
             self._wake()
-
-    def _take_group(self) -> list[Record]:
-        group = [self._take_first()]
-        room = GROUP_BYTES - len(group[0][0])
-        while self._waiting and (room := room - len(self._waiting[0][0])) >= 0:
-            group.append(self._take_first())
-        self._writing = len(group)
-        return group
-
-    def _put_back(self, group: list[Record]) -> None:
-        self._waiting.extendleft(reversed(group))
-        self._waiting_bytes += sum(len(payload) + len(memory) for payload, memory in group)
-        self._writing = 0
-
-    def _take_first(self) -> Record:
-        record = self._waiting.popleft()
-        self._waiting_bytes -= len(record[0]) + len(record[1])
-        return record
 
     def _wake(self) -> None:
         self._changed.set()

@@ -10,7 +10,9 @@ device that nothing else covers.
 
 A module or platform sensor is added up only where no interface reports
 anything inside it: a superchip's module power would count its GPU and CPU
-twice.
+twice. But where a module is known to contain a GPU that does not report for itself,
+its power is the only one that holds the GPU's: then the module is added up and
+what it contains is not, a CPU's own sensor or model included.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from chipwatt.agent.sensing.registry import Registered
 from chipwatt.core.clock import Clock, SystemClock
 from chipwatt.core.errors import TraceError
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import AbsentReason, Domain, Interface, Statistic
+from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface, Statistic
 from chipwatt.core.records import AbsentInterface
 
 PREFERENCE = (
@@ -246,16 +248,30 @@ def _counted_once(each: Opened) -> tuple[Sensor, ...]:
 
 
 def _rooted(each: Opened, chosen: Sequence[Opened]) -> tuple[Sensor, ...]:
-    """Return the sensors of ``each``, outer ones out of the sum where an inner one is in it."""
-    inner = any(
-        other.sensors[local].root and other.sensors[local].domain not in _OUTER
-        for other in chosen
-        for local in other.kept
+    """Return the sensors of ``each``, of what lies inside another only one in the sum."""
+    added = [other.sensors[local] for other in chosen for local in other.kept]
+    added = [sensor for sensor in added if sensor.root]
+    inner = {sensor.device for sensor in added if sensor.domain not in _OUTER}
+    whole = {
+        sensor.device: sensor.contains
+        for sensor in added
+        if sensor.domain is Domain.MODULE
+        and any(part.kind is DeviceKind.GPU and part not in inner for part in sensor.contains)
+    }
+    nested = {part for parts in whole.values() for part in parts}
+    # A module whose CPU nobody knows may be around any of them.
+    around_any = any(
+        all(part.kind is not DeviceKind.CPU for part in parts) for parts in whole.values()
     )
-    return tuple(
-        replace(sensor, root=False) if inner and sensor.domain in _OUTER else sensor
-        for sensor in each.sensors
-    )
+
+    def is_root(sensor: Sensor) -> bool:
+        if sensor.domain in _OUTER:
+            return sensor.device in whole or not (inner or whole)
+        if around_any and sensor.device.kind is DeviceKind.CPU:
+            return False
+        return sensor.device not in nested
+
+    return tuple(replace(s, root=s.root and is_root(s)) for s in each.sensors)
 
 
 def _rank(name: str) -> tuple[int, str]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from chipwatt.agent.timing import Timing
 from chipwatt.core.clock import NS_PER_S
@@ -47,6 +47,17 @@ class Break:
     flags: int = 0
 
 
+class Rejected(NamedTuple):
+    """A reading that was dropped. A raw value, so it stays on this host."""
+
+    mono_ns: int
+    raw: int
+    """µJ of a counter, mW of a gauge."""
+    least: int
+    most: int
+    """What it could have been, from ``least`` on."""
+
+
 class Ledger:
     """What counters and gauges share: the line of edges and its interruptions.
 
@@ -64,6 +75,8 @@ class Ledger:
         self.holes: deque[tuple[int, int]] = deque()
         self.epoch = self.first_epoch = 0
         self.got = self.repeated = self.dropped = 0
+        self.rejected: Rejected | None = None
+        """The newest reading that was dropped."""
         self.seen_ns = -1
         """Stamp of the last believed answer."""
         self.changed_ns = -1
@@ -119,6 +132,10 @@ class Ledger:
     def away(self) -> bool:
         """Whether nothing is to be expected for now."""
         return self._away is not None or not self.times_ns
+
+    def _reject(self, mono_ns: int, raw: int, least: int, most: int) -> None:
+        self.dropped += 1
+        self.rejected = Rejected(mono_ns, raw, least, most)
 
     def _edge(self, mono_ns: int, cumulative_uj: int) -> None:
         self.times_ns.append(mono_ns)

@@ -26,12 +26,15 @@ _KEPT = 64
 class RefreshMeter:
     """Estimates one sensor's refresh period."""
 
-    __slots__ = ("_changed_ns", "_intervals", "_stamped", "_value", "refresh_ns", "seen_ns")
+    __slots__ = ("_changed_ns", "_intervals", "_stamped", "_value", "measured", "refresh_ns",
+                 "seen_ns")  # fmt: skip
 
     def __init__(self, hint_ns: int, *, stamped: bool) -> None:
         """Begin with what the vendor documents (0: nothing); see ``Sensor.stamped``."""
         self.refresh_ns = hint_ns
         """The estimate; 0 not known."""
+        self.measured = False
+        """Whether the estimate was seen; else it is what the vendor documents."""
         self.seen_ns = 0
         """Time of the newest reading; 0 before the first."""
         self._stamped = stamped
@@ -62,19 +65,23 @@ class RefreshMeter:
         """Renew the estimate from polls ``period_ns`` apart; True where it moved by over 10 %."""
         before_ns = self.refresh_ns
         measured_ns = _estimate(self._intervals, period_ns, before_ns)
+        if measured_ns is None:
+            return False
+        self.measured = True
         if abs(measured_ns - before_ns) * 10 <= before_ns:
             return False
         self.refresh_ns = measured_ns
         return True
 
 
-def _estimate(intervals: deque[int], period_ns: int, known_ns: int) -> int:
+def _estimate(intervals: deque[int], period_ns: int, known_ns: int) -> int | None:
+    """Return what the intervals say; None where they say nothing that is not known."""
     count = len(intervals)
     if count < MIN_CHANGES:
-        return known_ns
+        return None
     ordered = sorted(intervals)
     if ordered[count // 2] * 4 <= period_ns * 5:
-        return min(known_ns, period_ns) if known_ns else period_ns
+        return None if 0 < known_ns < period_ns else period_ns
     base_ns = ordered[count // 4]
     # Polls see a refresh of T as intervals one period longer or shorter, whose mean is T.
     one_poll_ns = period_ns * 21 // 20
@@ -83,7 +90,7 @@ def _estimate(intervals: deque[int], period_ns: int, known_ns: int) -> int:
         near = _within(ordered, base_ns, max(base_ns // 2, one_poll_ns))
         base_ns = sum(near) // len(near)
     elif known_ns <= base_ns:
-        return known_ns
+        return None
     return min(base_ns, MAX_REFRESH_NS)
 
 

@@ -20,15 +20,16 @@ from chipwatt.agent.status import StatusReport
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock, VirtualClock
 from chipwatt.core.records import Records
 
-_STEP_EVERY_NS = 50 * NS_PER_MS
+_STEP_EVERY_NS = 100 * NS_PER_MS
 _STEP_OVERDUE_NS = NS_PER_S
 """The reducer gets a turn this often even where the slack seems too short for it."""
-_TURN_NS = 50 * NS_PER_MS
+_TURN_NS = 100 * NS_PER_MS
 """Between two looks at the agent's socket and at the threads of libraries."""
 _CARE_NS = NS_PER_S
 _ASSESS_NS = 10 * NS_PER_S
 _STATUS_NS = 300 * NS_PER_S
 _GARBAGE_NS = 60 * NS_PER_S
+_NEVER_NS = 1 << 62
 _MARGIN_NS = 100_000
 """Time kept free before a deadline, for the wake-up itself."""
 
@@ -79,20 +80,22 @@ class Sampler:
         self._garbage_ns = now_ns + _GARBAGE_NS
 
     def run(self, control: Callable[[], bool]) -> None:
-        """Sample until ``control``, which is asked about 20 times a second, says stop.
+        """Sample until ``control``, which is asked about 10 times a second, says stop.
 
         Returns as well once a replayed trace has come to its end.
         """
         clock = self._clock
+        now_ns = clock.mono_ns()
         while True:
             deadline_ns = self._next_deadline_ns()
-            self._use_slack(deadline_ns)
+            if self._waiting or now_ns >= self._step_ns:
+                self._use_slack(deadline_ns)
             clock.sleep_until(deadline_ns)
-            for feed in self._inline:
-                now_ns = clock.mono_ns()
-                if feed.is_open and feed.schedule.next_ns <= now_ns:
-                    feed.poll(now_ns)
             now_ns = clock.mono_ns()
+            for feed in self._inline:
+                if feed.schedule.next_ns <= now_ns and feed.is_open:
+                    feed.poll(now_ns)
+                    now_ns = clock.mono_ns()
             if now_ns >= self._turn_ns:
                 self._turn_ns = now_ns + _TURN_NS
                 if control():
@@ -108,15 +111,14 @@ class Sampler:
         self._emit([self._status.records(self._clock.mono_ns())])
 
     def _next_deadline_ns(self) -> int:
-        deadline_ns = min(
-            (feed.schedule.next_ns for feed in self._inline if feed.is_open),
-            default=self._turn_ns,
-        )
+        deadline_ns = _NEVER_NS
+        for feed in self._inline:
+            if feed.schedule.next_ns < deadline_ns and feed.is_open:
+                deadline_ns = feed.schedule.next_ns
         # A turn waits for the next poll, since a wake-up costs more than the turn itself. A trace
         # on a virtual clock sets the pace alone.
-        if self._trace_alone or deadline_ns <= self._turn_ns + _TURN_NS:
-            return deadline_ns
-        return self._turn_ns
+        latest_ns = _NEVER_NS - 1 if self._trace_alone else self._turn_ns + _TURN_NS
+        return deadline_ns if deadline_ns <= latest_ns else self._turn_ns
 
     def _use_slack(self, deadline_ns: int) -> None:
         """Let the reducer work while there is time for one of its chores."""
@@ -138,12 +140,15 @@ class Sampler:
 
     def _turn(self, now_ns: int) -> None:
         for feed in self.feeds:
-            if feed.library:
-                feed.drain()
+            feed.drain()
         self._emit(self._reducer.take())
         if now_ns >= self._care_ns:
             self._care_ns = now_ns + _CARE_NS
             self._care(now_ns)
+        elif not self._replay and self._measured:
+            for feed in self.feeds:
+                if feed.look_closer(now_ns):
+                    self._status_ns = now_ns  # at the next care
 
     def _care(self, now_ns: int) -> None:
         """Do what is due about once a second."""

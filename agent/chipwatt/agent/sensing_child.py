@@ -51,6 +51,9 @@ class SensingChild:
         self._retries = retries
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
+        self._batch_s = 0
+        self._changed = asyncio.Event()
+        """Set by whatever the process has to be told."""
         self._last_words = ""
         self.restarts = 0
         self.done = False
@@ -65,6 +68,23 @@ class SensingChild:
     def stop(self) -> None:
         """Let the process hand out what it has and end; ``run`` returns after that."""
         self._stopping.set()
+        self._changed.set()
+
+    def set_cadence(self, cadence_ms: int) -> None:
+        """Let batches cover so much from the next one on, in this process and in those to come.
+
+        0, and what is not a whole number of seconds from 1 to 60, leaves it to the settings.
+        """
+        batch_s, rest_ms = divmod(cadence_ms, 1000)
+        if rest_ms or not 0 <= batch_s <= link.MAX_BATCH_S:
+            _log.warning(
+                "the collector asks for an impossible cadence; own setting kept", ms=cadence_ms
+            )
+            batch_s = 0
+        if batch_s != self._batch_s:
+            _log.info("the collector sets the cadence", seconds=batch_s or "as configured")
+            self._batch_s = batch_s
+            self._changed.set()
 
     async def run(self) -> None:
         """Return at the end of a replay or after ``stop``.
@@ -106,7 +126,7 @@ class SensingChild:
                     process_group=0,
                 )
             ours.setblocking(False)
-            stopper = asyncio.create_task(self._pass_stop_on(ours, process))
+            teller = asyncio.create_task(self._tell(ours, process))
             speech = asyncio.create_task(self._pass_words_on(process))
             try:
                 await self._listen(ours)
@@ -117,9 +137,9 @@ class SensingChild:
             else:
                 await asyncio.wait([speech], timeout=WORDS_S)
             finally:
-                for task in (stopper, speech):
+                for task in (teller, speech):
                     task.cancel()
-                await asyncio.gather(stopper, speech, return_exceptions=True)
+                await asyncio.gather(teller, speech, return_exceptions=True)
                 await self._kill(process)
         return code
 
@@ -127,7 +147,6 @@ class SensingChild:
         loop = asyncio.get_running_loop()
         reader = link.FrameReader()
         with suppress(ConnectionError):  # it died: its exit code says more
-            await loop.sock_sendall(ours, link.encode(self._start()))
             while data := await loop.sock_recv(ours, 1 << 16):
                 for message in reader.feed(data):
                     if isinstance(message, link.Payload):
@@ -140,10 +159,20 @@ class SensingChild:
         memory = json.loads(self._intake.memory) if self._intake.memory else []
         return link.Start(self._settings.sensing, self._settings.sources, memory)
 
-    async def _pass_stop_on(self, ours: socket.socket, process: asyncio.subprocess.Process) -> None:
-        await self._stopping.wait()
+    async def _tell(self, ours: socket.socket, process: asyncio.subprocess.Process) -> None:
+        """Say START, then each new cadence, at last STOP; a process that does not heed it dies."""
+        loop = asyncio.get_running_loop()
         with suppress(ConnectionError):
-            await asyncio.get_running_loop().sock_sendall(ours, link.encode(link.Stop()))
+            await loop.sock_sendall(ours, link.encode(self._start()))
+            told_s = 0
+            while not self._stopping.is_set():
+                self._changed.clear()
+                if told_s != self._batch_s:
+                    told_s = self._batch_s
+                    await loop.sock_sendall(ours, link.encode(link.SetCadence(told_s)))
+                await self._changed.wait()
+            await loop.sock_sendall(ours, link.encode(link.Stop()))
+        await self._stopping.wait()
         await asyncio.sleep(STOP_GRACE_S)
         _log.error("sensing process does not stop and is killed", after_s=STOP_GRACE_S)
         await self._kill(process)

@@ -43,6 +43,9 @@ class SensingConfig:
     """Share of one core that the sensing process may use; polls become rarer to stay inside."""
     library_budget: float = 0.01
     """Share of wall time that may be spent inside vendor libraries, whose locks others wait for."""
+    real_time: bool = True
+    """Sample at the lowest real-time priority where the kernel grants it (root, CAP_SYS_NICE, or
+    LimitRTPRIO=1 in the unit): deadlines are then met on a busy machine, too."""
     call_timeout: Duration = _TWO_SECONDS
     """A call into a vendor library that takes longer marks its sensors as stalled."""
 

@@ -3,14 +3,15 @@
 A frame is ``u32 length, u8 kind, body``, little-endian; ``length`` counts kind
 and body.
 
-==========  =====  ================================================================
-direction   kind   body
-==========  =====  ================================================================
-down        START  JSON ``{"sensing": {…}, "sources": {name: {…}}, "memory": […]}``
-down        STOP   empty
-up          PAYLOAD  ``u32 n``, n bytes of payload, JSON list: the memory behind it
-up          DONE   empty: a replay has come to its end
-==========  =====  ================================================================
+==========  ===========  ==========================================================
+direction   kind         body
+==========  ===========  ==========================================================
+down        START        JSON ``{"sensing": {…}, "sources": {name: {…}}, "memory": […]}``
+down        STOP         empty
+down        SET_CADENCE  u8: seconds that a batch is to cover; 0: as START said
+up          PAYLOAD      ``u32 n``, n bytes of payload, JSON list: the memory behind it
+up          DONE         empty: a replay has come to its end
+==========  ===========  ==========================================================
 
 Upwards goes what ``codec.encode_records`` made of finished windows, and
 nothing else. *Memory* is what the sensing process needs back after a restart;
@@ -32,6 +33,8 @@ from typing import Any
 from chipwatt.core.errors import InvalidPayload
 
 MAX_FRAME_BYTES = 1 << 20
+MAX_BATCH_S = 60
+"""Longest batch that anybody may ask for."""
 QUEUE_BYTES = 16 << 20
 """What waits for a stalled agent, at most: hours of windows of a large host."""
 _HEAD = struct.Struct("<IB")
@@ -47,6 +50,7 @@ class Kind(IntEnum):
     STOP = 2
     PAYLOAD = 3
     DONE = 4
+    SET_CADENCE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class SetCadence:
+    """From the next batch on let each cover so many seconds, 1 to 60; 0: as START said."""
+
+    batch_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Payload:
     """Finished records, and the memory that a restart after them needs."""
 
@@ -76,7 +87,7 @@ class Done:
     """A replay has come to its end; every payload was sent before."""
 
 
-Message = Start | Stop | Payload | Done
+Message = Start | Stop | SetCadence | Payload | Done
 
 
 def encode(message: Message) -> bytes:
@@ -93,6 +104,8 @@ def encode(message: Message) -> bytes:
             )
         case Stop():
             kind, body = Kind.STOP, b""
+        case SetCadence():
+            kind, body = Kind.SET_CADENCE, bytes((message.batch_s,))
         case Payload():
             kind = Kind.PAYLOAD
             memory = _json([dict(entry) for entry in message.memory])
@@ -205,6 +218,11 @@ def _decode(kind: int, body: bytes) -> Message:
                 return Start(plain["sensing"], plain["sources"], plain["memory"])
             case Kind.STOP:
                 return Stop()
+            case Kind.SET_CADENCE:
+                (batch_s,) = body
+                if batch_s > MAX_BATCH_S:
+                    raise InvalidPayload(f"cadence of {batch_s} s, at most {MAX_BATCH_S}")
+                return SetCadence(batch_s)
             case Kind.PAYLOAD:
                 (size,) = _SIZE.unpack_from(body)
                 end = _SIZE.size + size

@@ -22,12 +22,14 @@ from chipwatt.agent.deadlines import freeze_garbage, keep_time
 from chipwatt.agent.feed import Trace
 from chipwatt.agent.inventory import REPLAY, Inventory, open_inventory
 from chipwatt.agent.profiler.reducer import Memory, Reducer
+from chipwatt.agent.realtime import prompt
+from chipwatt.agent.rejections import RejectionLog
 from chipwatt.agent.sampler import Sampler
 from chipwatt.agent.sensing import registry
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.agent.sensing_config import SensingConfig, source_configs
 from chipwatt.core import codec, wire
-from chipwatt.core.clock import Clock, SystemClock, VirtualClock
+from chipwatt.core.clock import NS_PER_S, Clock, SystemClock, VirtualClock
 from chipwatt.core.errors import ChipwattError, ConfigError, InvalidPayload
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind, Domain, Statistic
@@ -50,6 +52,8 @@ class SensingProcess:
         self._sock = sock
         self._registered = registered
         self._reader = link.FrameReader()
+        self._early: list[link.Message] = []
+        """What came together with START."""
         self._stop = False
 
     def request_stop(self) -> None:
@@ -81,28 +85,31 @@ class SensingProcess:
         # A virtual clock outruns any agent, so there the agent sets the pace.
         outbox = link.Outbox(self._sock, blocking=isinstance(clock, VirtualClock))
 
-        memory: link.Memory = [dict(entry) for entry in start.memory]
-
-        def emit(finished: Sequence[Records]) -> None:
-            """Send what was taken together; only its last frame carries the memory after it."""
-            nonlocal memory
-            payloads = [payload for records in finished for payload in _fitting(records)]
-            for payload in payloads[:-1]:
-                outbox.push(link.Payload(payload, memory))
-            memory = [memory_to_plain(entry) for entry in reducer.memory()]
-            for payload in payloads[-1:]:
-                outbox.push(link.Payload(payload, memory))
+        sender = _Sender(outbox, reducer, [dict(entry) for entry in start.memory])
+        rejections = RejectionLog(inventory.sensors(), reducer.ledgers())
 
         def agent_says_stop() -> bool:
             outbox.flush()
-            return self._hear()
+            rejections.look(clock.mono_ns())
+            for message in self._hear():
+                if isinstance(message, link.SetCadence):
+                    reducer.set_batch(message.batch_s * NS_PER_S or config.batch)
+                else:
+                    self._stop = True
+            return self._stop
 
-        sampler = Sampler(inventory, reducer, clock, config, emit=emit)
+        sampler = Sampler(inventory, reducer, clock, config, emit=sender.send)
         freeze_garbage()
         try:
-            sampler.run(agent_says_stop)
+            # On a virtual clock nothing ever waits, so it would hold a core.
+            with prompt(
+                real_time=config.real_time and isinstance(clock, SystemClock)
+            ) as promptness:
+                _log.info("sampling at %s", promptness)
+                sampler.run(agent_says_stop)
             sampler.close()
-            emit(reducer.finish(clock.mono_ns()))
+            sender.send(reducer.finish(clock.mono_ns()))
+            rejections.finish()
             if not self._stop:
                 outbox.push(link.Done())
             outbox.drain(_FAREWELL_S)
@@ -119,21 +126,43 @@ class SensingProcess:
                 continue
             if not data:
                 return None
-            for message in self._reader.feed(data):
-                if isinstance(message, link.Start):
-                    return message
-                self._stop = True
+            match self._reader.feed(data):
+                case [link.Start() as start, *early]:
+                    self._early = early
+                    return start
+                case [_, *_]:
+                    self._stop = True
         return None
 
-    def _hear(self) -> bool:
-        """Take in what the agent says, without waiting; True once it wants or needs an end."""
+    def _hear(self) -> list[link.Message]:
+        """Take in what the agent says, without waiting; note where it is gone."""
+        messages, self._early = self._early, []
         try:
             data = self._sock.recv(4096, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            return self._stop
-        if not data or any(isinstance(m, link.Stop) for m in self._reader.feed(data)):
-            self._stop = True
-        return self._stop
+            return messages
+        self._stop = self._stop or not data
+        return messages + self._reader.feed(data)
+
+
+class _Sender:
+    """Sends what the reducer has finished; the memory goes with it."""
+
+    def __init__(self, outbox: link.Outbox, reducer: Reducer, memory: link.Memory) -> None:
+        self._outbox = outbox
+        self._reducer = reducer
+        self._memory = memory
+
+    def send(self, finished: Sequence[Records]) -> None:
+        """Send what was taken together; only its last frame carries the memory after it."""
+        if not finished:
+            return
+        payloads = [payload for records in finished for payload in _fitting(records)]
+        for payload in payloads[:-1]:
+            self._outbox.push(link.Payload(payload, self._memory))
+        self._memory = [memory_to_plain(entry) for entry in self._reducer.memory()]
+        for payload in payloads[-1:]:
+            self._outbox.push(link.Payload(payload, self._memory))
 
 
 def memory_to_plain(memory: Memory) -> dict[str, Any]:

@@ -3,25 +3,36 @@
 Every sensor comes with what was measured about it, and every interface that
 gives none with why, and what to do.
 
-The report polls the sources itself for about a second; it needs no running
-agent, and two at once do no harm.
+The report polls the sources itself: for a second to see their refresh and power,
+longer where it may see over what windows gauges are averaged. That shows
+only while the load moves. It needs no running agent, and two at once do no harm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
+from chipwatt.agent.averaging import AveragingMeter
 from chipwatt.agent.feed import MEASURE_NS, Feed
 from chipwatt.agent.inventory import REPLAY, Inventory, Opened, open_inventory
 from chipwatt.agent.profiler.reducer import Reducer
+from chipwatt.agent.refresh import RefreshMeter
 from chipwatt.agent.sensing import registry
 from chipwatt.agent.sensing.contract import Quantity, Sensor
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.agent.sensing_config import SensingConfig, SourceTables, source_configs
 from chipwatt.agent.status import method_of, sensor_status
-from chipwatt.core.clock import Clock, SystemClock
-from chipwatt.core.model import Flag, flag_names
+from chipwatt.core.clock import NS_PER_S, Clock, SystemClock
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import Domain, Flag, Statistic, flag_names
+
+MEASURED, DOCUMENTED, UNKNOWN = "measured", "documented", "unknown"
+LISTEN_NS: Final = 5 * NS_PER_S
+_SLICE_NS: Final = NS_PER_S
+_REFRESH_SHARE = 20
+"""A refresh that comes like clockwork is measured within this part of it."""
 
 
 def report(
@@ -31,11 +42,13 @@ def report(
     where: str = "defaults",
     registered: Mapping[str, Registered] | None = None,
     clock: Clock | None = None,
+    listen_ns: int = LISTEN_NS,
 ) -> dict[str, Any]:
     """Return ``{"interfaces": […], "estimated": bool}``, ready for JSON.
 
     Each interface has ``name``, ``interface``, ``present`` and either ``sensors``
-    or ``reason`` with ``detail``. Raises ConfigError for settings that cannot
+    or ``reason`` with ``detail``. Listens for ``listen_ns`` at most, a second at least, and
+    no longer than something may still be found. Raises ConfigError for settings that cannot
     be, naming ``where`` they come from; no source's fault is raised.
     """
     sensing = sensing or SensingConfig()
@@ -44,7 +57,7 @@ def report(
     configs = source_configs(registered, sensing, sources or {}, where)
     inventory = open_inventory(registered, configs, sensing.sources, clock)
     try:
-        present = _measure(inventory, sensing, clock)
+        present = _measure(inventory, sensing, clock, listen_ns)
     finally:
         inventory.close()
     missing = [
@@ -64,7 +77,9 @@ def report(
     }
 
 
-def _measure(inventory: Inventory, sensing: SensingConfig, clock: Clock) -> list[dict[str, Any]]:
+def _measure(
+    inventory: Inventory, sensing: SensingConfig, clock: Clock, listen_ns: int
+) -> list[dict[str, Any]]:
     now_ns = clock.mono_ns()
     reducer = Reducer(inventory.sensors(), mono_ns=now_ns, unix_ns=clock.unix_ns())
     if any(opened.name == REPLAY for opened in inventory.opened):
@@ -81,10 +96,32 @@ def _measure(inventory: Inventory, sensing: SensingConfig, clock: Clock) -> list
         list(map(_power_mw, feed.sensors, changes, [meter.newest() for meter in feed.meters]))
         for feed, changes in zip(feeds, before, strict=True)
     ]
+    polled_ns = [feed.schedule.period_ns for feed in feeds]
     for feed in feeds:
         feed.assess()
         feed.set_period(1, clock.mono_ns())
-    return list(map(_measured, feeds, powers_mw))
+    _listen(feeds, now_ns + listen_ns, clock)
+    limits_mw = {
+        (window.device, window.domain, window.statistic): window.throttle.limit_mw
+        for records in reducer.finish(clock.mono_ns())
+        for window in records.windows
+    }
+    return [
+        _measured(feed, powers, period_ns, limits_mw)
+        for feed, powers, period_ns in zip(feeds, powers_mw, polled_ns, strict=True)
+    ]
+
+
+def _listen(feeds: Sequence[Feed], end_ns: int, clock: Clock) -> None:
+    """Poll on, at the pace of the agent, while a window of averaging may still be found."""
+    meters = [feed.averaging for feed in feeds]
+    for feed, meter in zip(feeds, meters, strict=True):
+        meter.step(clock.mono_ns(), feed.schedule.period_ns)
+    while (now_ns := clock.mono_ns()) < end_ns and any(meter.is_open() for meter in meters):
+        _poll_for(feeds, min(end_ns, now_ns + _SLICE_NS), clock)
+        for meter in meters:
+            meter.search_now()
+            meter.finish()
 
 
 def _poll_for(feeds: Sequence[Feed], end_ns: int, clock: Clock) -> None:
@@ -114,7 +151,12 @@ def _power_mw(
     return (last[1] - first[1]) * 1_000_000 // (last[0] - first[0])
 
 
-def _measured(feed: Feed, powers_mw: Sequence[int | None]) -> dict[str, Any]:
+def _measured(
+    feed: Feed,
+    powers_mw: Sequence[int | None],
+    polled_ns: int,
+    limits_mw: Mapping[tuple[DeviceId, Domain, Statistic], int | None],
+) -> dict[str, Any]:
     return {
         "name": feed.name,
         "interface": feed.interface.name,
@@ -123,14 +165,58 @@ def _measured(feed: Feed, powers_mw: Sequence[int | None]) -> dict[str, Any]:
             {
                 **_identity(sensor),
                 "power_mw": power_mw,
-                "refresh_us": status.refresh_us,
+                **_refresh(feed.meters[slot], polled_ns),
+                **_averaging(feed.averaging, slot, sensor),
                 "period_us": status.period_us,
                 "call_cost_ns": status.call_cost_ns,
+                "limits": {
+                    "enforced_mw": limits_mw.get((sensor.device, sensor.domain, sensor.statistic)),
+                    **asdict(sensor.limits),
+                },
             }
-            for sensor, status, power_mw in zip(
-                feed.sensors, sensor_status(feed), powers_mw, strict=True
+            for slot, (sensor, status, power_mw) in enumerate(
+                zip(feed.sensors, sensor_status(feed), powers_mw, strict=True)
             )
         ],
+    }
+
+
+def _refresh(meter: RefreshMeter, polled_ns: int) -> dict[str, Any]:
+    """Return a refresh, and by how much it may be wrong: wholly where polls were too rare."""
+    known_ns = meter.refresh_ns
+    if not meter.measured:
+        said = DOCUMENTED if known_ns else UNKNOWN
+        return {
+            "refresh_us": known_ns // 1000,
+            "refresh_from": said,
+            "refresh_uncertainty_us": None,
+        }
+    wrong_ns = known_ns if known_ns <= polled_ns * 5 // 4 else known_ns // _REFRESH_SHARE
+    return {
+        "refresh_us": known_ns // 1000,
+        "refresh_from": MEASURED,
+        "refresh_uncertainty_us": wrong_ns // 1000,
+    }
+
+
+def _averaging(meter: AveragingMeter, slot: int, sensor: Sensor) -> dict[str, Any]:
+    """Return a window of averaging; one measured as 0 is no longer than its uncertainty."""
+    found = meter.measured(slot)
+    told = {
+        "averaging_us": meter.averaging_ns(slot) // 1000,
+        "averaging_from": DOCUMENTED if sensor.averaging_ns else UNKNOWN,
+        "averaging_uncertainty_us": None,
+        "averaging_not_seen": found is None and meter.can_measure(slot),
+    }
+    if sensor.quantity is Quantity.ENERGY_UJ:
+        return {**told, "averaging_from": None}
+    if found is None:
+        return told
+    return {
+        **told,
+        "averaging_us": found.averaging_ns // 1000,
+        "averaging_from": MEASURED,
+        "averaging_uncertainty_us": found.uncertainty_ns // 1000,
     }
 
 
@@ -139,7 +225,10 @@ def _replayed(opened: Opened) -> dict[str, Any]:
         "name": opened.name,
         "interface": opened.source.interface.name,
         "present": True,
-        "sensors": [_identity(opened.sensors[local]) for local in opened.kept],
+        "sensors": [
+            {**_identity(sensor), "averaging_us": sensor.averaging_ns // 1000}
+            for sensor in (opened.sensors[local] for local in opened.kept)
+        ],
     }
 
 
@@ -151,6 +240,5 @@ def _identity(sensor: Sensor) -> dict[str, Any]:
         "statistic": sensor.statistic.name,
         "root": sensor.root,
         "method": method_of(sensor).name,
-        "averaging_us": sensor.averaging_ns // 1000,
         "flags": flag_names(sensor.flags),
     }

@@ -31,12 +31,12 @@ def sensor_status(feed: Feed) -> tuple[SensorStatus, ...]:
             method=method_of(sensor),
             root=sensor.root,
             refresh_us=min(meter.refresh_ns // 1000, _U32),
-            averaging_us=min(sensor.averaging_ns // 1000, _U32),
+            averaging_us=min(feed.averaging.averaging_ns(slot) // 1000, _U32),
             period_us=min(feed.schedule.period_ns // 1000, _U32),
             call_cost_ns=min(feed.call_cost_ns(), _U32),
             max_power_mw=sensor.max_power_mw,
         )
-        for sensor, meter in zip(feed.sensors, feed.meters, strict=True)
+        for slot, (sensor, meter) in enumerate(zip(feed.sensors, feed.meters, strict=True))
     )
 
 

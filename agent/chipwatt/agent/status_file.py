@@ -4,17 +4,22 @@
 
     {"version": 1, "pid": …, "uptime_s": …, "ended": false, "state": "ok" | "degraded",
      "problem": "a sentence, or empty",
-     "spool":   {"records", "bytes", "first_sequence", "last_sequence", "unacked", "dropped",
-                 "damaged", "epochs", "held", "held_dropped"},
+     "spool":   {"records", "bytes", "first_sequence", "last_sequence", "unacked",
+                 "oldest_age_s", "coarsest_s", "appended", "appended_bytes", "refused",
+                 "merged", "dropped", "damaged", "epochs",
+                 "held", "held_bytes", "held_merged", "held_dropped"},
      "uplink":  {"collector", "connected", "acked", "refused", "reconnects", "sent_bytes",
                  "last_error"},
      "sensing": {"alive", "pid", "restarts", "payloads", "done"},
-     "cost":    {"agent": {"cpu_ms", "memory_bytes", "memory_kind"}, "sensing": {…}}}
+     "cost":    {"agent": {"cpu_ms", "memory_bytes", "memory_kind"}, "sensing": {…},
+                 "merging": {"cpu_ms"}}}
 
-``held`` are payloads that wait in memory since the disk takes none;
-``held_dropped`` those that were given up for want of memory. ``cost.sensing``
-counts the CPU time of sensing processes that ended as well. A value that
-cannot be had is null.
+``spool`` is ``SpoolCounts``; ``oldest_age_s`` is that of the oldest record which
+no collector has acked, ``coarsest_s`` to what the coarsest records were merged
+(0: none were). ``held`` are payloads that wait in memory since the disk takes
+none; ``held_dropped`` those that were given up for want of memory.
+``cost.sensing`` counts the CPU time of sensing processes that ended as well. A
+value that cannot be had is null.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ from typing import Any
 from chipwatt.agent import selfmetrics
 from chipwatt.agent.intake import Intake
 from chipwatt.agent.sensing_child import SensingChild
+from chipwatt.agent.spool.contract import SpoolCounts
 from chipwatt.agent.spool.threaded import ThreadedSpool
 from chipwatt.agent.stream import UplinkState
 from chipwatt.core import log
@@ -89,7 +95,8 @@ class StatusFile:
     def status(self, *, ended: bool = False) -> Mapping[str, Any]:
         """Return what ``write`` writes."""
         counts, uplink, sensing = self._spool.counts, self._uplink, self._sensing
-        problem = self._intake.problem
+        held = self._intake.held
+        problem = self._intake.problem or self._spool.problem
         return {
             "version": VERSION,
             "pid": os.getpid(),
@@ -98,12 +105,14 @@ class StatusFile:
             "state": "degraded" if problem else "ok",
             "problem": problem,
             "spool": {
-                **asdict(counts),
+                **self._spooled(counts),
                 "held": len(self._intake),
+                "held_bytes": held.bytes,
+                "held_merged": held.merged,
                 "held_dropped": self._intake.dropped,
             },
             "uplink": {
-                "collector": self._collector,
+                "collector": uplink.address or self._collector,
                 "connected": uplink.connected,
                 "acked": uplink.acked,
                 "refused": uplink.refused,
@@ -121,6 +130,14 @@ class StatusFile:
             "cost": self._costs(sensing.pid, fresh=ended),
         }
 
+    def _spooled(self, counts: SpoolCounts) -> dict[str, int]:
+        values = asdict(counts)
+        oldest_ns = values.pop("oldest_unix_ns")
+        age_ns = self._clock.unix_ns() - oldest_ns if oldest_ns else 0
+        values["oldest_age_s"] = max(0, age_ns) // NS_PER_S
+        values["coarsest_s"] = values.pop("coarsest_ns") // NS_PER_S
+        return values
+
     def _costs(self, sensing: int | None, *, fresh: bool) -> dict[str, Any]:
         now_ns = self._clock.mono_ns()
         pids = [pid for pid in (os.getpid(), sensing) if pid is not None]
@@ -129,17 +146,18 @@ class StatusFile:
             measured = {pid: selfmetrics.memory(pid) for pid in pids}
             self._memory.update({pid: m for pid, m in measured.items() if m is not None})
             self._memory_ns = now_ns
+        merging_ms = self._spool.merging.cpu_ms
+        ended_ms = max(0, selfmetrics.dead_children_cpu_ms() - merging_ms)
         if sensing is not None:
             alive_ms = selfmetrics.cpu_ms(sensing) or 0
-            self._sensing_cost = _cost(
-                selfmetrics.dead_children_cpu_ms() + alive_ms, self._memory.get(sensing)
-            )
+            self._sensing_cost = _cost(ended_ms + alive_ms, self._memory.get(sensing))
         elif self._sensing_cost["cpu_ms"] is not None:
-            self._sensing_cost["cpu_ms"] = selfmetrics.dead_children_cpu_ms()
+            self._sensing_cost["cpu_ms"] = ended_ms
         own_ms = selfmetrics.cpu_ms(os.getpid())
         return {
             "agent": _cost(own_ms, self._memory.get(os.getpid())),
             "sensing": dict(self._sensing_cost),
+            "merging": {"cpu_ms": merging_ms},
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from chipwatt.agent.in_flight import InFlight
+from chipwatt.agent.lanes import Lanes
 from chipwatt.agent.spool.contract import Spooled
 from chipwatt.agent.spool.threaded import ThreadedSpool
 from chipwatt.core import log
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     Call = grpc.aio.StreamStreamCall[pb.StreamRequest, pb.StreamResponse]
 
 HELLO_TIMEOUT_S = 30.0
+LEAVE_S = 10.0
+"""How long a stream that is left waits for what it still has under way."""
 MAX_PAUSE_S = 300.0
-READ_BYTES = 256 << 10
-"""How far the spool is read ahead of what is sent."""
 Encode = Callable[[bytes], tuple["pb.Encoding.ValueType", bytes]]
 _log = log.get(__name__)
 
@@ -38,6 +39,8 @@ class UplinkState:
     """What the uplink has done since it began, for the status file."""
 
     connected: bool = False
+    address: str = ""
+    """Where the collector was reached or tried last."""
     acked: int = 0
     """Records that the collector has on its disk."""
     refused: int = 0
@@ -56,7 +59,7 @@ def plain(payload: bytes) -> tuple[pb.Encoding.ValueType, bytes]:
 
 
 class Stream:
-    """Runs once; raises what ended it, or returns where the collector closed the stream."""
+    """Runs once; raises what ended it, or returns where it was left or the collector closed it."""
 
     def __init__(
         self,
@@ -65,31 +68,47 @@ class Stream:
         state: UplinkState,
         encode: Encode,
         max_in_flight: int,
+        unix_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._channel = channel
         self._spool = spool
         self._state = state
         self._encode = encode
         self._max_in_flight = max_in_flight
+        self._unix_ns = unix_ns
         self._max_batch_bytes = MAX_PAYLOAD_BYTES
         self._in_flight = InFlight()
         self._answered = asyncio.Event()
         self._pause_until_s = 0.0
+        self._leaving = asyncio.Event()
+        self._is_over = False
         self.progress = False
         """Whether the collector answered any batch."""
 
-    async def run(self, hello: pb.Hello) -> None:
-        """Say hello, then deliver until the stream ends.
+    def leave(self) -> None:
+        """Send nothing more; ``run`` returns once what is under way is answered."""
+        self._leaving.set()
+        self._answered.set()
+        self._spool.appended.set()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the end of the stream was asked for on this side."""
+        return self._leaving.is_set()
+
+    async def run(self, hello: pb.Hello, welcomed: Callable[[pb.Welcome], None]) -> None:
+        """Say hello, tell ``welcomed`` of the answer, then deliver until the stream ends.
 
         Raises AioRpcError, TimeoutError without a welcome, EOFError at an end
-        that is none of gRPC's, SpoolError.
+        that is none of gRPC's, SpoolError, and what ``welcomed`` raises.
         """
         stub: TelemetryServiceAsyncStub = TelemetryServiceStub(self._channel)
         call = stub.Stream()
         tasks: list[asyncio.Task[None]] = []
         try:
             async with asyncio.timeout(HELLO_TIMEOUT_S):
-                await self._greet(call, hello)
+                welcome = await self._greet(call, hello)
+            welcomed(welcome)
             self._state.connected, self._state.last_error = True, ""
             self._state.streams += 1
             _log.info("connected", streams=self._state.streams, unacked=self._spool.counts.unacked)
@@ -109,11 +128,15 @@ class Stream:
         finally:
             self._state.connected = False
             call.cancel()
-            for task in tasks:
+            for task in tasks[:2]:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks[:2], return_exceptions=True)
+            # The next stream begins at the cursor: what is answered is not to be sent again.
+            self._is_over = True
+            self._answered.set()
+            await asyncio.gather(*tasks[2:], return_exceptions=True)
 
-    async def _greet(self, call: Call, hello: pb.Hello) -> None:
+    async def _greet(self, call: Call, hello: pb.Hello) -> pb.Welcome:
         # A call that has failed already has its reason in what read raises.
         with suppress(asyncio.InvalidStateError):
             await call.write(pb.StreamRequest(hello=hello))
@@ -125,6 +148,7 @@ class Stream:
             self._max_in_flight = min(self._max_in_flight, welcome.max_in_flight)
         if welcome.max_batch_bytes:
             self._max_batch_bytes = welcome.max_batch_bytes
+        return welcome
 
     async def _receive(self, call: Call) -> None:
         while isinstance(answer := await call.read(), pb.StreamResponse):
@@ -141,24 +165,30 @@ class Stream:
             self._answered.set()
 
     async def _send(self, call: Call) -> None:
-        position = self._spool.cursor
-        ahead: deque[Spooled] = deque()
-        while True:
-            if not ahead:
-                self._spool.appended.clear()
-                ahead.extend(await self._spool.read_from(position, READ_BYTES))
-            if not ahead:
-                await self._spool.appended.wait()
+        border = await self._spool.hold_newest()
+        lanes = Lanes(self._spool, self._spool.cursor, border)
+        while await self._may_send():
+            found = await lanes.next()
+            if lanes.is_backlog_read and not self._in_flight.is_backlog_sent:
+                self._in_flight.is_backlog_sent = True
+                self._answered.set()
+            if found is None:
+                if not self.is_left:
+                    await self._spool.appended.wait()
                 continue
-            await self._may_send()
-            record = ahead.popleft()
-            position = record.position
-            self._in_flight.send(record)
+            record, is_newest = found
+            self._in_flight.send(record, newest=is_newest)
             if len(record.payload) > self._max_batch_bytes:
                 self._refuse(record.epoch, record.sequence, pb.REFUSAL_REASON_TOO_LARGE)
                 self._answered.set()
             elif not await self._write(call, record):
-                await asyncio.Event().wait()  # the receiver knows the reason and ends this
+                break
+        else:
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await call.done_writing()
+            await asyncio.sleep(LEAVE_S)
+            return
+        await asyncio.Event().wait()  # the receiver knows the reason and ends this
 
     async def _write(self, call: Call, record: Spooled) -> bool:
         encoding, payload = self._encode(record.payload)
@@ -169,6 +199,7 @@ class Stream:
             digest=digest(record.payload),
             encoding=encoding,
             payload=payload,
+            sent_unix_ns=self._unix_ns(),
         )
         try:
             await call.write(pb.StreamRequest(batch=batch))
@@ -177,17 +208,19 @@ class Stream:
         self._state.sent_bytes += len(payload)
         return True
 
-    async def _may_send(self) -> None:
-        """Wait for room in the window and for the end of a pause."""
+    async def _may_send(self) -> bool:
+        """Wait for room in the window and for the end of a pause; False once the stream is left."""
         loop = asyncio.get_running_loop()
-        while True:
+        while not self.is_left:
             if len(self._in_flight) >= self._max_in_flight:
                 self._answered.clear()
                 await self._answered.wait()
             elif (left_s := self._pause_until_s - loop.time()) > 0:
-                await asyncio.sleep(left_s)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._leaving.wait(), left_s)
             else:
-                return
+                return True
+        return False
 
     async def _settle(self) -> None:
         """Move the spool's cursor, as often as the disk lets us rather than once an ack."""
@@ -195,6 +228,8 @@ class Stream:
             position = self._in_flight.take_settled()
             if position is not None:
                 await self._spool.ack(position)
+            elif self._is_over:
+                return
             else:
                 self._answered.clear()
                 await self._answered.wait()

@@ -24,7 +24,7 @@ which is 37 ms for RAPL at 1 kHz and 80 ms at 100 Hz.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 
@@ -43,11 +43,21 @@ class Timing:
     refresh_ns: int = 0
     averaging_ns: int = 0
     period_ns: int = 0
+    resolution_ns: int = field(init=False, compare=False)
+    """Time between fresh values as they are seen; 0 not known."""
+    silence_ns: int = field(init=False, compare=False)
+    """Without any answer for this long a sensor counts as silent, and nobody waits for it."""
+    level_ns: int = field(init=False, compare=False)
+    """Shortest time over which a power level is told apart from jitter; see above."""
 
-    @property
-    def resolution_ns(self) -> int:
-        """Time between fresh values as they are seen; 0 not known."""
-        return max(self.refresh_ns, self.period_ns)
+    def __post_init__(self) -> None:
+        """Work out once what is asked for all the time."""
+        resolution_ns = max(self.refresh_ns, self.period_ns)
+        silence_ns = max(_WAIT_NS, 3 * resolution_ns) if resolution_ns else _BRIDGE_NS
+        object.__setattr__(self, "resolution_ns", resolution_ns)
+        object.__setattr__(self, "silence_ns", silence_ns)
+        jitter_ns: int = round((225 * self.uncertainty_ns * resolution_ns**0.5) ** (2 / 3))
+        object.__setattr__(self, "level_ns", max(10 * NS_PER_MS, resolution_ns, jitter_ns))
 
     @property
     def uncertainty_ns(self) -> int:
@@ -57,11 +67,6 @@ class Timing:
         if self.refresh_ns and self.period_ns:
             return min(self.refresh_ns, self.period_ns)
         return self.resolution_ns
-
-    @property
-    def silence_ns(self) -> int:
-        """Without any answer for this long a sensor counts as silent, and nobody waits for it."""
-        return max(_WAIT_NS, 3 * self.resolution_ns) if self.resolution_ns else _BRIDGE_NS
 
     @property
     def allowed_ns(self) -> int:
@@ -89,12 +94,6 @@ class Timing:
     def slack_ns(self) -> int:
         """What is added to an interval before its energy is called impossible."""
         return max(50 * NS_PER_MS, 2 * self.unseen_ns)
-
-    @property
-    def level_ns(self) -> int:
-        """Shortest time over which a power level is told apart from jitter; see above."""
-        jitter_ns: int = round((225 * self.uncertainty_ns * self.resolution_ns**0.5) ** (2 / 3))
-        return max(10 * NS_PER_MS, self.resolution_ns, jitter_ns)
 
     @property
     def swing_top_mhz(self) -> int:

@@ -4,36 +4,51 @@ A record is settled when the collector acks it (it is on its disk) or refuses
 it for good; only then does the spool's cursor move. A stream that breaks is
 opened again and goes on from the cursor: the collector knows by a record's key
 what it has. Payloads are never decoded here.
+
+What ends a stream decides what is next:
+
+==========================  ====================================================
+end                         then
+==========================  ====================================================
+after acks                  the same address again, after a random delay
+no connection, no welcome,  the next address; once all have failed, after a
+UNAVAILABLE, others         random delay whose ceiling doubles
+RESOURCE_EXHAUSTED          the same address, not before the time it asks for
+wrong version, not allowed  the next address; once all say so, after
+                            ``retry_refused``, since only a person can mend it
+==========================  ====================================================
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
 import grpc.aio
 
 from chipwatt.agent.channel import TlsConfig, open_channel
+from chipwatt.agent.endpoints import RETURN_AFTER, Endpoints
 from chipwatt.agent.spool.threaded import ThreadedSpool
-from chipwatt.agent.stream import HELLO_TIMEOUT_S, Encode, Stream, UplinkState, plain
+from chipwatt.agent.stream import HELLO_TIMEOUT_S, Stream, UplinkState
+from chipwatt.agent.uplink_config import UplinkConfig, encoder
 from chipwatt.core import log
 from chipwatt.core.backoff import delays_s
-from chipwatt.core.clock import NS_PER_MS, NS_PER_S
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.errors import ChipwattError, ConfigError
+from chipwatt.core.retry_hint import retry_delay_s
 from chipwatt.core.settings import Duration
 from chipwatt.core.wire import SCHEMA_VERSION
 from chipwatt.v1 import telemetry_pb2 as pb
 
-COMPRESSIONS = ("none", "zstd")
-_RETRY_LEAST = Duration(500 * NS_PER_MS)
-_RETRY_MOST = Duration(20 * NS_PER_S)
-_RETRY_REFUSED = Duration(300 * NS_PER_S)
+MAX_HINT_S = 300.0
+"""A collector that asks for a longer absence is tried again after this."""
+LOOK_S = 5.0
+"""How long the first choice may take to be connected to when it is looked at."""
 _NEEDS_A_PERSON = frozenset(
     {
         grpc.StatusCode.FAILED_PRECONDITION,
@@ -46,35 +61,6 @@ _log = log.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class UplinkConfig:
-    """``[uplink]``."""
-
-    insecure_plaintext_over_network: bool = False
-    """Allow a collector on another host without TLS: anyone on the way can read and forge."""
-    compression: str = "none"
-    """none, or zstd where the package zstandard is installed."""
-    max_in_flight: int = 64
-    """Batches under way without an ack; the collector may ask for fewer."""
-    retry_least: Duration = _RETRY_LEAST
-    """Ceiling of the first random delay before a broken stream is opened again; it doubles."""
-    retry_most: Duration = _RETRY_MOST
-    """Largest such ceiling."""
-    retry_refused: Duration = _RETRY_REFUSED
-    """Delay after an answer that only a person can change: wrong version, not allowed."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work; raises ValueError with the setting's name."""
-        if self.compression not in COMPRESSIONS:
-            raise ValueError(f"compression {self.compression!r} is none of none, zstd")
-        if self.max_in_flight < 1:
-            raise ValueError("max_in_flight is at least 1")
-        if not 0 < self.retry_least <= self.retry_most:
-            raise ValueError("retry_least is more than 0 and at most retry_most")
-        if self.retry_refused <= 0:
-            raise ValueError("retry_refused is more than 0")
-
-
-@dataclass(frozen=True, slots=True)
 class Host:
     """Who says hello."""
 
@@ -84,24 +70,18 @@ class Host:
     """major * 1000000 + minor * 1000 + patch."""
 
 
-def encoder(compression: str) -> Encode:
-    """Return how payloads are encoded; raises ConfigError where zstandard is not installed."""
-    if compression == "none":
-        return plain
-    try:
-        zstandard: Any = importlib.import_module("zstandard")
-    except ImportError:
-        raise ConfigError(
-            'uplink: compression = "zstd" needs the package zstandard: '
-            'pip install zstandard, or set compression = "none"'
-        ) from None
-    compress = zstandard.ZstdCompressor(level=3).compress
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a stream, or the attempt at one, ended."""
 
-    def encode(payload: bytes) -> tuple[pb.Encoding.ValueType, bytes]:
-        packed = compress(payload)
-        return (pb.ENCODING_ZSTD, packed) if len(packed) < len(payload) else plain(payload)
-
-    return encode
+    progress: bool = False
+    """The collector answered for records."""
+    left: bool = False
+    """This side ended it, for the sake of the first choice."""
+    refused: bool = False
+    """For a reason that only a person can mend."""
+    hint_s: float | None = None
+    """When the collector, which is full, wants to be asked again."""
 
 
 class Uplink:
@@ -109,61 +89,131 @@ class Uplink:
 
     def __init__(
         self,
-        address: str,
+        endpoints: Endpoints,
         config: UplinkConfig,
         tls: TlsConfig,
         host: Host,
         spool: ThreadedSpool,
+        *,
+        return_after: Duration = RETURN_AFTER,
+        on_cadence: Callable[[int], None] = lambda _: None,
         unix_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Prepare; raises ConfigError where ``compression`` cannot be had."""
-        self._address = address
+        """Prepare; raises ConfigError where ``compression`` cannot be had.
+
+        ``on_cadence`` is told at each welcome how many milliseconds the collector
+        wants between batches, 0 where it leaves that to the agent.
+        """
+        self._endpoints = endpoints
         self._config = config
         self._tls = tls
         self._host = host
         self._spool = spool
+        self._return_after_s = return_after / NS_PER_S
+        self._on_cadence = on_cadence
         self._unix_ns = unix_ns
         self._encode = encoder(config.compression)
-        self.state = UplinkState()
+        self._said: set[str] = set()
+        """Failures that were logged since the last welcome."""
+        self.state = UplinkState(address=endpoints.current)
 
     async def run(self) -> None:
         """Open streams, one after the other, for ever."""
         delays = self._delays()
+        all_refused = True
         while True:
             began_s = time.monotonic()
-            progress, wait_s = await self._once()
+            end = await self._once()
             lasted_s = time.monotonic() - began_s
-            if progress or lasted_s * NS_PER_S > self._config.retry_most:
+            if end.progress or lasted_s * NS_PER_S > self._config.retry_most:
                 delays = self._delays()
-            await asyncio.sleep(next(delays) if wait_s is None else wait_s)
+            if end.left:
+                self._endpoints.go_back()
+                continue
+            if end.hint_s is not None:
+                # All that were sent away together must not come back together.
+                await asyncio.sleep(end.hint_s * _jitter(1, 1.5) + next(delays))
+                continue
+            if end.progress:
+                all_refused = True
+                await asyncio.sleep(next(delays))
+                continue
+            all_refused = all_refused and end.refused
+            if not self._endpoints.failed():
+                await asyncio.sleep(_jitter(0, self._config.retry_least / NS_PER_S))
+            elif all_refused:
+                await asyncio.sleep(_jitter(0.5, 1) * self._config.retry_refused / NS_PER_S)
+            else:
+                all_refused = True
+                await asyncio.sleep(next(delays))
 
-    async def _once(self) -> tuple[bool, float | None]:
-        """Run one stream; returns whether it got anywhere and how long to wait if not as usual."""
+    async def _once(self) -> _End:
+        """Run one stream to its end."""
+        address = self.state.address = self._endpoints.current
         stream: Stream | None = None
+        refused = False
+        hint_s: float | None = None
         try:
-            async with open_channel(self._address, self._tls) as channel:
+            async with open_channel(address, self._tls) as channel:
                 stream = Stream(
-                    channel, self._spool, self.state, self._encode, self._config.max_in_flight
+                    channel,
+                    self._spool,
+                    self.state,
+                    self._encode,
+                    self._config.max_in_flight,
+                    self._unix_ns,
                 )
-                await stream.run(self._hello())
-            self._failed(f"collector {self._address} closed the stream")
+                await self._run(stream)
+            if not stream.is_left:
+                self._failed(f"collector {address} closed the stream")
         except grpc.aio.AioRpcError as error:
-            self._failed(_sentence(self._address, error))
-            if error.code() in _NEEDS_A_PERSON:
-                return False, self._long_wait_s()
+            refused = error.code() in _NEEDS_A_PERSON
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                hint_s = _hint_s(error)
+            self._failed(_sentence(address, error))
         except TimeoutError:
             self._failed(
-                f"collector {self._address} sent no welcome within {HELLO_TIMEOUT_S:.0f} s; "
+                f"collector {address} sent no welcome within {HELLO_TIMEOUT_S:.0f} s; "
                 "it is overloaded, or something else listens there"
             )
         except EOFError as error:
-            self._failed(f"collector {self._address}: {error}")
+            self._failed(f"collector {address}: {error}")
         except ConfigError as error:
+            refused = True
             self._failed(str(error))
-            return False, self._long_wait_s()
         except ChipwattError as error:
             self._failed(str(error))
-        return stream is not None and stream.progress, None
+        return _End(
+            progress=stream is not None and stream.progress,
+            left=stream is not None and stream.is_left,
+            refused=refused,
+            hint_s=hint_s,
+        )
+
+    async def _run(self, stream: Stream) -> None:
+        looking = asyncio.create_task(self._look_for_first_choice(stream))
+        try:
+            await stream.run(self._hello(), self._welcomed)
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def _look_for_first_choice(self, stream: Stream) -> None:
+        """Leave a stream over another address once the first choice can be reached again."""
+        first = self._endpoints.first_choice
+        while self._endpoints.current != first:
+            await asyncio.sleep(self._return_after_s * _jitter(1, 1.5))
+            with suppress(TimeoutError, ConfigError):
+                async with open_channel(first, self._tls) as channel, asyncio.timeout(LOOK_S):
+                    await channel.channel_ready()
+                _log.info("the first choice answers again", collector=first)
+                stream.leave()
+                return
+
+    def _welcomed(self, welcome: pb.Welcome) -> None:
+        self._endpoints.welcomed()
+        self._said.clear()
+        self._on_cadence(welcome.cadence_ms)
 
     def _hello(self) -> pb.Hello:
         return pb.Hello(
@@ -175,15 +225,22 @@ class Uplink:
         )
 
     def _failed(self, sentence: str) -> None:
-        if sentence != self.state.last_error:
+        if sentence not in self._said:
             _log.warning("not delivering", reason=sentence)
+        self._said.add(sentence)
         self.state.last_error = sentence
 
     def _delays(self) -> Iterator[float]:
         return delays_s(self._config.retry_least / NS_PER_S, self._config.retry_most / NS_PER_S)
 
-    def _long_wait_s(self) -> float:
-        return self._config.retry_refused / NS_PER_S * random.uniform(0.5, 1)  # noqa: S311 - jitter
+
+def _jitter(least: float, most: float) -> float:
+    return random.uniform(least, most)  # noqa: S311 - no secret hangs on it
+
+
+def _hint_s(error: grpc.aio.AioRpcError) -> float | None:
+    hint_s = retry_delay_s(tuple(error.trailing_metadata() or ()))
+    return None if hint_s is None else min(hint_s, MAX_HINT_S)
 
 
 def _sentence(address: str, error: grpc.aio.AioRpcError) -> str:
@@ -192,6 +249,8 @@ def _sentence(address: str, error: grpc.aio.AioRpcError) -> str:
     if code is grpc.StatusCode.UNAVAILABLE:
         reason = details.rpartition(": ")[2]  # what is before it tells of gRPC, not of the network
         return f"no collector answers at {address} ({reason}); records wait in the spool"
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return f"collector {address} takes no more for now: {details}; records wait in the spool"
     if code in _NEEDS_A_PERSON:
         return (
             f"collector {address} refuses this agent: {details} ({code.name}); "

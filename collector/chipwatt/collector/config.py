@@ -7,11 +7,15 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from chipwatt.collector.ingest.admission import MAX_STREAMS
 from chipwatt.collector.otlp.config import OtlpConfig
 from chipwatt.collector.store.config import StoreConfig
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.log import LogConfig
+from chipwatt.core.settings import Duration
 
 SYSTEM_STATE_DIR = Path("/var/lib/chipwatt")
+_NO_CADENCE = Duration(0)
 DEFAULT_LISTEN = "127.0.0.1:9733"
 
 
@@ -59,6 +63,12 @@ class CollectorConfig:
     otherwise."""
     topology: Path | None = None
     """Power topology (TOML). Not set: every host hangs on one site without a budget."""
+    cadence: Duration = _NO_CADENCE
+    """How much time a batch of an agent is to cover, 1s to 60s in whole seconds: short for fresh
+    answers, long for few writes. 0 leaves it to each agent's `sensing.batch`."""
+    max_streams: int = MAX_STREAMS
+    """Agents that may be connected at once, some 50 kB each; one more is told to come back later
+    and keeps its records."""
     insecure_plaintext_over_network: bool = False
     """Listen without TLS on an address that others can reach: whoever can, may read and write."""
     store: StoreConfig = field(default_factory=StoreConfig)
@@ -71,7 +81,14 @@ class CollectorConfig:
     """Lines on stderr."""
 
     def __post_init__(self) -> None:
-        """Refuse an address that is none or that must not go without TLS; raises ValueError."""
+        """Refuse numbers out of range, and an address that is none or must not go without TLS.
+
+        Raises ValueError.
+        """
+        if self.cadence % NS_PER_S or not 0 <= self.cadence <= 60 * NS_PER_S:
+            raise ValueError("cadence: whole seconds from 1s to 60s, or 0s")
+        if self.max_streams < 1:
+            raise ValueError("max_streams is at least 1")
         host, _ = split_address(self.listen)
         if self.tls.is_set or self.insecure_plaintext_over_network or is_loopback(host):
             return

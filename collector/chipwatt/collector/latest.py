@@ -2,7 +2,8 @@
 
 Host seconds stand in rings (see ``chipwatt.collector.rings``). Of device
 windows the newest of each (device, domain, statistic) is kept as a reference to its row
-in the table that it came in, which costs nothing until somebody asks.
+in the table that it came in, which costs nothing until somebody asks. Rows whose stamp
+was in the future and is made up (CLOCK_AHEAD) move nothing here: the store has them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.codec import window_from_row
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind
+from chipwatt.core.model import DeviceKind, Flag
 from chipwatt.core.records import DeviceWindow, HostSecond
+from chipwatt.core.rows import Rows, take
 from chipwatt.core.tables import Array, Table, Tables, row_values
 
 RING_NS = RING_S * NS_PER_S
@@ -80,12 +82,14 @@ class Latest:
             for block in blocks:
                 rows, table = of_host[block.hosts], block.table
                 if block.kind is SectionKind.HOST_SECOND:
-                    parts.append((rows, table))
-                    for row, index in _last_by(rows, table["start_unix_ns"]):
-                        self._keep_second(row, table, index)
+                    true = take(Rows(rows, table), _is_stamped_true(table))
+                    parts.append((true.owners, true.table))
+                    for row, index in _last_by(true.owners, true.table["start_unix_ns"]):
+                        self._keep_second(row, true.table, index)
                 elif block.kind is SectionKind.DEVICE_WINDOW:
                     # Older windows can hardly be a domain's newest, and there are many of them.
                     is_new = table["start_unix_ns"] >= heard_unix_ns[rows] - LATE_NS
+                    is_new &= _is_stamped_true(table)
                     self._take_block_windows(block, rows, np.flatnonzero(is_new), devices)
             if parts:
                 self._rings.take(parts)
@@ -149,18 +153,24 @@ class Latest:
                 self._heard_unix_ns[row] = max(self._heard_unix_ns[row], heard_unix_ns)
                 if SectionKind.DEVICE_WINDOW in tables:
                     self._take_windows(row, tables)
-                seconds = tables.get(SectionKind.HOST_SECOND)
-                if seconds is not None and seconds.rows:
-                    parts.append((np.full(seconds.rows, row), seconds))
-                    self._keep_second(row, seconds, int(np.argmax(seconds["start_unix_ns"])))
+                if SectionKind.HOST_SECOND in tables:
+                    seconds = _stamped_true(tables[SectionKind.HOST_SECOND])
+                    if seconds.rows:
+                        parts.append((np.full(seconds.rows, row), seconds))
+                        self._keep_second(row, seconds, int(np.argmax(seconds["start_unix_ns"])))
             if parts:
                 self._rings.take(parts)
 
     def _take_windows(self, row: int, tables: Tables) -> None:
         devices, table = device_ids(tables), tables[SectionKind.DEVICE_WINDOW]
-        owners, lines = table["device"].tolist(), _lines(table).tolist()
-        for index, (owner, line) in enumerate(zip(owners, lines, strict=True)):
-            self._keep_window(row, devices[owner], line, (table, index))
+        columns = (
+            table["device"].tolist(),
+            _lines(table).tolist(),
+            _is_stamped_true(table).tolist(),
+        )
+        for index, (owner, line, is_true) in enumerate(zip(*columns, strict=True)):
+            if is_true:
+                self._keep_window(row, devices[owner], line, (table, index))
 
     def _take_block_windows(
         self,
@@ -217,6 +227,19 @@ def _lines(table: Table) -> Array:
     """Return domain and statistic of each window as one number, by domain first."""
     lines: Array = table["domain"].astype(np.int64) << 8 | table["statistic"]
     return lines
+
+
+def _is_stamped_true(table: Table) -> Array:
+    """Return which rows have the time that their host gave them."""
+    true: Array = (table["flags"] & np.uint32(Flag.CLOCK_AHEAD)) == 0
+    return true
+
+
+def _stamped_true(table: Table) -> Table:
+    true = _is_stamped_true(table)
+    if true.all():
+        return table
+    return take(Rows(np.zeros(table.rows, "<u4"), table), true).table
 
 
 def _is_newer(place: _Place, than: _Place | None) -> bool:

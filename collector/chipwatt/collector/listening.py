@@ -13,6 +13,8 @@ from chipwatt.collector.config import CollectorConfig, TlsConfig, is_loopback, s
 from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
 from chipwatt.core.errors import ChipwattError, ConfigError
 
+KEEPALIVE_MS = 15_000
+KEEPALIVE_TIMEOUT_MS = 10_000
 _HOUR_MS = 3_600_000
 _OPTIONS: tuple[tuple[str, int], ...] = (
     *SERVER_OPTIONS,
@@ -21,9 +23,14 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 2),
-    # A host that is gone without a word is noticed within a minute.
-    ("grpc.keepalive_time_ms", 45_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A host that is gone without a word is noticed within the sum of both.
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    # Measured with gRPC 1.85: this, 60 s by default, ends a connection whose pings go unanswered.
+    ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    # What a stream may send ahead of being read stays at 64 KiB, however fast the network is:
+    # agents that all drain at once would fill the memory otherwise.
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.max_metadata_size", 8_192),
 )
 _TLS_OPTIONS = (

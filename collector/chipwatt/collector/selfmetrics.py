@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from chipwatt.collector.query.answers import reason_counts
 from chipwatt.collector.store.contract import Totals
 from chipwatt.v1 import query_pb2
 
@@ -22,6 +23,12 @@ class IngestCounts(Protocol):
     def refused(self) -> Mapping[str, int]: ...
     @property
     def connected(self) -> int: ...
+    @property
+    def unverified(self) -> int: ...
+    @property
+    def rows(self) -> Mapping[str, int]: ...
+    @property
+    def store_failures(self) -> int: ...
 
 
 class LedgerCheck(Protocol):
@@ -51,6 +58,10 @@ def status_message(
     ingest: IngestCounts,
     export: ExportCounts | None,
     ledger: LedgerCheck | None = None,
+    *,
+    missing_batches: int = 0,
+    stalled: str = "",
+    damaged: int = 0,
 ) -> query_pb2.GetCollectorStatusResponse:
     """Return the collector's status; without an export, or books, its numbers are 0."""
     return query_pb2.GetCollectorStatusResponse(
@@ -71,4 +82,10 @@ def status_message(
         ledger_holes=ledger.holes if ledger else 0,
         ledger_hole_uj=min(ledger.hole_uj, _U64) if ledger else 0,
         ledger_twice_uj=min(ledger.twice_uj, _U64) if ledger else 0,
+        duplicates_unverified=ingest.unverified,
+        counted=reason_counts({**ingest.refused, **ingest.rows}),
+        missing_batches=missing_batches,
+        stalled=stalled,
+        store_failures=ingest.store_failures,
+        damaged=damaged,
     )

@@ -32,7 +32,7 @@ from chipwatt.collector.recovery import recover
 from chipwatt.collector.selfmetrics import status_message
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.core import log
-from chipwatt.core.clock import Clock, SystemClock
+from chipwatt.core.clock import NS_PER_MS, Clock, SystemClock
 from chipwatt.core.errors import ChipwattError
 from chipwatt.core.lifecycle import stop_requested
 from chipwatt.v1 import placement_pb2_grpc, query_pb2, query_pb2_grpc, telemetry_pb2_grpc
@@ -92,7 +92,13 @@ class Collector:
         stack.callback(store.close)
         latest = Latest()
         await self._recover(latest, store)
-        ingest = Ingest(store, clock=self._clock, any_peer=config.insecure_plaintext_over_network)
+        ingest = Ingest(
+            store,
+            clock=self._clock,
+            any_peer=config.insecure_plaintext_over_network,
+            cadence_ms=config.cadence // NS_PER_MS,
+            max_streams=config.max_streams,
+        )
         ingest.committer.on_committed.append(latest.on_commit)
         exporter = Exporter(store, config.otlp, clock=self._clock) if config.otlp.endpoint else None
         self._serve(server, store, latest, ingest, exporter, topology)
@@ -121,10 +127,20 @@ class Collector:
 
         def status() -> query_pb2.GetCollectorStatusResponse:
             sent = exporter.status() if exporter else None
-            return status_message(store.totals(), ingest.counters, sent, store.energy_check())
+            return status_message(
+                store.totals(),
+                ingest.counters,
+                sent,
+                store.energy_check(),
+                missing_batches=sum(ingest.committer.missing().values()),
+                stalled=ingest.committer.stalled,
+                damaged=store.damaged,
+            )
 
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(ingest, server)
-        queries = Queries(store, latest, ingest.connected)
+        queries = Queries(
+            store, latest, ingest.connected, facts=ingest.facts, now_unix_ns=self._clock.unix_ns
+        )
         query_pb2_grpc.add_QueryServiceServicer_to_server(
             QueryServicer(queries, status, self._executor), server
         )
@@ -151,7 +167,7 @@ class Collector:
         work = functools.partial(call, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    async def _every(self, interval_s: float, call: Callable[[], None]) -> None:
+    async def _every(self, interval_s: float, call: Callable[[], object]) -> None:
         """Do ``call`` again and again; what a full disk prevents now may work the next time."""
         while True:
             await asyncio.sleep(interval_s)

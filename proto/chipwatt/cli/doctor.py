@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the report for people."""
     yield from _wrapped(_host(found["host"]), "")
-    for interface in found["interfaces"]:
+    for interface in (*found["interfaces"], found["deadlines"]):
         yield ""
         yield f"{interface['name']}: {interface['state'].upper()}"
         yield from _interface(interface)
@@ -81,7 +81,7 @@ def _interface(interface: Mapping[str, Any]) -> Iterator[str]:
             yield from _wrapped(f"{title + ':':<9}{text}", _INDENT)
     for note in interface["notes"]:
         yield from _wrapped(f"note:    {note}", _INDENT)
-    if interface["state"] == "blocked" and interface["source_says"]:
+    if interface["state"] == "blocked" and interface.get("source_says"):
         yield from _wrapped(f"agent:   {interface['source_says']}", _INDENT)
     for remedy in interface["remedies"]:
         yield from _wrapped(f"to grant: {remedy['why']}", _INDENT)

@@ -6,12 +6,14 @@ import argparse
 import json
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from chipwatt.cli import options, rows
 from chipwatt.cli.quantities import energy_text, power_text, share_text
 from chipwatt.cli.tables import Table, show
 from chipwatt.cli.tally import sensor_name
+from chipwatt.client.values import ConflictInfo, OpenGap
 from chipwatt.core.model import Domain, Statistic, flag_names
 from chipwatt.core.records import DeviceWindow, Gap, HostSecond
 
@@ -28,10 +30,11 @@ def add_parser(subparsers: Any) -> None:
     """Add ``query`` to the command line."""
     parser = subparsers.add_parser(
         "query",
-        help="stored windows, seconds and gaps as table or JSON",
-        description="Print what a collector has stored: device windows, host seconds, or gaps.",
+        help="stored windows, seconds, gaps and conflicts as table or JSON",
+        description="Print what a collector has stored: device windows, host seconds, gaps (and "
+        "those that have not ended), or batches put aside because they contradict stored ones.",
     )
-    parser.add_argument("what", choices=("windows", "seconds", "gaps"))
+    parser.add_argument("what", choices=("windows", "seconds", "gaps", "conflicts"))
     options.add_last(parser, "1min")
     options.add_host(parser)
     parser.add_argument("--device", default="", help="windows: this device only, e.g. cpu/0")
@@ -54,6 +57,10 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what is stored, oldest first."""
     with options.client(args) as collector:
+        if args.what == "conflicts":
+            host = options.pick_host(collector, args.host).host_id if args.host else ""
+            _print(collector.conflicts(host), _CONFLICT_HEADINGS, args.json)
+            return 0
         host = options.pick_host(collector, args.host).host_id
         start_unix_ns = options.since_unix_ns(args)
         if args.what == "windows":
@@ -61,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
         elif args.what == "seconds":
             _print(collector.host_seconds(host, start_unix_ns), _SECOND_HEADINGS, args.json)
         else:
-            _print(collector.gaps(host, start_unix_ns), _GAP_HEADINGS, args.json)
+            still_open = collector.open_gaps(host, start_unix_ns)
+            gaps: Iterator[rows.Record] = chain(collector.gaps(host, start_unix_ns), still_open)
+            _print(gaps, _GAP_HEADINGS, args.json)
     return 0
 
 
@@ -83,10 +92,21 @@ _WINDOW_HEADINGS = (
     "start", ">length", "device", "domain", ">energy", ">mean", ">min", ">max", ">seen", "flags",
 )  # fmt: skip
 _SECOND_HEADINGS = ("start", ">length", ">cpu", ">gpu", ">memory", ">other", ">peak", "flags")
-_GAP_HEADINGS = ("start", ">length", "device", "domain", ">at least", ">at most", "reason")
+_GAP_HEADINGS = (
+    "start", ">length", "device", "domain", ">at least", ">at most", "reason", "state",
+)  # fmt: skip
+_CONFLICT_HEADINGS = ("received", "host", "boot", "spool epoch", ">sequence")
 
 
-def _cells(record: DeviceWindow | HostSecond | Gap) -> tuple[str, ...]:
+def _cells(record: rows.Record) -> tuple[str, ...]:
+    if isinstance(record, ConflictInfo):
+        return (
+            _clock_text(record.received_unix_ns),
+            record.host_id,
+            record.boot_id,
+            f"{record.spool_epoch:016x}",
+            str(record.sequence),
+        )
     when = (_clock_text(record.start_unix_ns), f"{record.duration_ns / 1e9:.3f} s")
     if isinstance(record, HostSecond):
         energies = (record.cpu_mj, record.gpu_mj, record.memory_mj, record.other_mj)
@@ -99,7 +119,11 @@ def _cells(record: DeviceWindow | HostSecond | Gap) -> tuple[str, ...]:
     whose = (str(record.device), sensor_name(record.domain, record.statistic))
     if isinstance(record, Gap):
         bounds = (energy_text(record.lower_uj), energy_text(record.upper_uj))
-        return (*when, *whose, *bounds, record.reason.name.lower().replace("_", " "))
+        return (*when, *whose, *bounds, record.reason.name.lower().replace("_", " "), "closed")
+    if isinstance(record, OpenGap):
+        most = "not known" if record.upper_uj is None else energy_text(record.upper_uj)
+        reason = record.reason.replace("_", " ")
+        return (*when, *whose, energy_text(record.lower_uj), most, reason, "open")
     profile = record.profile
     return (
         *when,
@@ -113,16 +137,17 @@ def _cells(record: DeviceWindow | HostSecond | Gap) -> tuple[str, ...]:
     )
 
 
-def _print(
-    records: Iterable[DeviceWindow | HostSecond | Gap], headings: tuple[str, ...], as_json: bool
-) -> None:
+def _print(records: Iterable[rows.Record], headings: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         for record in records:
             print(json.dumps(rows.as_json(record)))
         return
     cells = [_cells(record) for record in records]
     if not cells:
-        print("nothing is stored for this time; try a longer --last.")
+        if headings is _CONFLICT_HEADINGS:
+            print("no batch contradicts a stored one.")
+        else:
+            print("nothing is stored for this time; try a longer --last.")
         return
     show(Table(headings, list(cells[-_MOST_ROWS_SHOWN:])))
     if len(cells) > _MOST_ROWS_SHOWN:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
+from chipwatt.client.values import ConflictInfo, OpenGap
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import flag_names
 from chipwatt.core.records import DeviceWindow, Gap, HostSecond
 
+Record = DeviceWindow | HostSecond | Gap | OpenGap | ConflictInfo
 
-def as_json(record: DeviceWindow | HostSecond | Gap) -> dict[str, Any]:
+
+def as_json(record: Record) -> dict[str, Any]:
     """Return the record as plain values; what a sensor could not say is None."""
     row: dict[str, Any] = {}
+    if isinstance(record, Gap | OpenGap):
+        row["open"] = isinstance(record, OpenGap)
     for field in fields(record):
         value = getattr(record, field.name)
         if field.name == "flags":

@@ -160,6 +160,21 @@ class CollectorClient:
         for response in self._pages(self._query.ListGaps, request):
             yield from map(messages.gap, response.gaps)
 
+    def open_gaps(
+        self, host: str, start_unix_ns: int = 0, end_unix_ns: int = 0
+    ) -> tuple[values.OpenGap, ...]:
+        """Return what is not known up to now and overlaps the range: gaps that have not ended."""
+        request = query_pb2.ListGapsRequest(
+            host_id=host, start_unix_ns=start_unix_ns, end_unix_ns=end_unix_ns, page_size=1
+        )
+        return tuple(map(messages.open_gap, self._call(self._query.ListGaps, request).open_gaps))
+
+    def conflicts(self, host: str = "") -> tuple[values.ConflictInfo, ...]:
+        """Return batches that contradict stored ones, newest first; by default of every host."""
+        request = query_pb2.ListConflictsRequest(host_id=host)
+        response = self._call(self._query.ListConflicts, request)
+        return tuple(map(messages.conflict, response.conflicts))
+
     def latest(self, hosts: Iterable[str] | None = None) -> Iterator[values.LatestState]:
         """Return the newest window of every domain and the newest second, per host."""
         wanted = [host.host_id for host in self.hosts()] if hosts is None else list(hosts)

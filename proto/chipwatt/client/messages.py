@@ -7,9 +7,11 @@ from typing import Any
 
 from chipwatt.client.values import (
     CollectorStatus,
+    ConflictInfo,
     HeadroomInfo,
     HostInfo,
     NodeParent,
+    OpenGap,
     Provenance,
     TopologyNode,
 )
@@ -115,7 +117,28 @@ def sensor(message: query_pb2.Sensor, device: DeviceId) -> records.SensorStatus:
 
 def host(message: query_pb2.Host) -> HostInfo:
     """Read a host."""
-    return HostInfo(**_plain(message, HostInfo))
+    return HostInfo(**{**_plain(message, HostInfo), "counted": _counted(message.counted)})
+
+
+def open_gap(message: query_pb2.OpenGap) -> OpenGap:
+    """Read a gap that has not ended."""
+    reason = query_pb2.OpenGapReason.Name(message.reason).removeprefix("OPEN_GAP_REASON_")
+    return OpenGap(
+        device=parse_device(message.device_id),
+        domain=Domain(message.domain),
+        statistic=Statistic(message.statistic),
+        start_unix_ns=message.start_unix_ns,
+        start_mono_ns=message.start_mono_ns,
+        duration_ns=message.duration_ns,
+        lower_uj=message.lower_uj,
+        upper_uj=_present(message, "upper_uj"),
+        reason=reason.lower(),
+    )
+
+
+def conflict(message: query_pb2.Conflict) -> ConflictInfo:
+    """Read a batch that was put aside."""
+    return ConflictInfo(**_plain(message, ConflictInfo))
 
 
 def status(message: query_pb2.GetCollectorStatusResponse) -> CollectorStatus:
@@ -123,10 +146,11 @@ def status(message: query_pb2.GetCollectorStatusResponse) -> CollectorStatus:
     counters = {
         name: getattr(message, name)
         for name in CollectorStatus.__dataclass_fields__
-        if name != "root_energy_uj"
+        if name not in ("root_energy_uj", "counted")
     }
     energy_uj = message.root_energy_j * 1_000_000 + message.root_energy_rest_uj
-    return CollectorStatus(root_energy_uj=energy_uj, **counters)
+    counted = _counted(message.counted)
+    return CollectorStatus(root_energy_uj=energy_uj, counted=counted, **counters)
 
 
 def provenance(message: placement_pb2.Provenance) -> Provenance:
@@ -169,6 +193,10 @@ def headroom(message: placement_pb2.Headroom) -> HeadroomInfo:
         binding_node_id=message.binding_node_id,
         provenance=provenance(message.provenance),
     )
+
+
+def _counted(messages: Iterable[query_pb2.ReasonCount]) -> dict[str, int]:
+    return {message.reason: message.count for message in messages}
 
 
 def _plain(message: Any, cls: Any) -> dict[str, Any]:

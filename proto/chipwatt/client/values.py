@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import Domain, Statistic
 from chipwatt.core.records import AbsentInterface, DeviceWindow, HostSecond, SensorStatus
 
 
@@ -24,6 +26,40 @@ class HostInfo:
     agent_version: int
     """major * 1000000 + minor * 1000 + patch."""
     connected: bool
+    missing_batches: int = 0
+    """Sequence numbers between stored batches that never came: merged or lost in the agent's
+    spool, refused, under way, or sent to another collector."""
+    counted: Mapping[str, int] = field(default_factory=dict)
+    """Batches and rows that did not stay as they came, by reason, since the collector started."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGap:
+    """Energy that is not known so far, up to the newest that is known of the host."""
+
+    device: DeviceId
+    domain: Domain
+    statistic: Statistic
+    start_unix_ns: int
+    start_mono_ns: int
+    duration_ns: int
+    lower_uj: int
+    upper_uj: int | None
+    """None: nobody said how much the sensor's chip can draw."""
+    reason: str
+    """``host_silent``, ``sensor_lost``, ``permission_lost`` or ``no_data_yet``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictInfo:
+    """A batch that contradicts a stored one and was put aside."""
+
+    host_id: str
+    boot_id: str
+    spool_epoch: int
+    sequence: int
+    digest: str
+    received_unix_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +112,17 @@ class CollectorStatus:
     """Energy that counters counted there and no window brought."""
     ledger_twice_uj: int = 0
     """Energy that more than one window brought."""
+    duplicates_unverified: int = 0
+    """Duplicates stored so long ago that contents could not be compared."""
+    counted: Mapping[str, int] = field(default_factory=dict)
+    """Batches refused, and rows that did not stay as they came, by reason."""
+    missing_batches: int = 0
+    """Sum over hosts, see ``HostInfo``."""
+    stalled: str = ""
+    """Why nothing can be stored at present; empty where it can."""
+    store_failures: int = 0
+    damaged: int = 0
+    """Blocks, parts and files that could not be read back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ class ColumnSpec:
     @property
     def absent_value(self) -> int:
         """The value that stands for "not known" in an ``absent`` column."""
-        return int(np.iinfo(self.dtype).max)
+        signed = self.dtype[1] == "i"
+        return (1 << (8 * self.width - signed)) - 1
 
 
 U64 = (1 << 64) - 1

@@ -130,6 +130,11 @@ class Flag(IntFlag):
     """This domain is one of those that are added up."""
     MERGED = 1 << 13
     """Made of adjacent windows."""
+    CLOCK_AHEAD = 1 << 14
+    """Set by the collector: the row said a time more than two minutes in its future, and now says
+    when it came instead; its durations and its place on the monotonic clock stand."""
+    IMPLAUSIBLE = 1 << 15
+    """Set by the collector: mean power of more than 1.5 times what the sensor says is possible."""
 
 
 def flag_names(flags: int) -> list[str]:

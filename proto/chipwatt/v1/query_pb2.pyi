@@ -8,6 +8,7 @@ import chipwatt.v1.types_pb2
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import sys
 import typing
@@ -18,6 +19,56 @@ else:
     import typing_extensions
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _OpenGapReason:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _OpenGapReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_OpenGapReason.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    OPEN_GAP_REASON_UNSPECIFIED: _OpenGapReason.ValueType  # 0
+    OPEN_GAP_REASON_HOST_SILENT: _OpenGapReason.ValueType  # 1
+    """Nothing comes from the host at all: it may still deliver what it has."""
+    OPEN_GAP_REASON_SENSOR_LOST: _OpenGapReason.ValueType  # 2
+    """The host goes on, this sensor does not."""
+    OPEN_GAP_REASON_PERMISSION_LOST: _OpenGapReason.ValueType  # 3
+    OPEN_GAP_REASON_NO_DATA_YET: _OpenGapReason.ValueType  # 4
+    """The host says that it reads the sensor; no data yet."""
+
+class OpenGapReason(_OpenGapReason, metaclass=_OpenGapReasonEnumTypeWrapper):
+    """Why nothing is known of a line up to now."""
+
+OPEN_GAP_REASON_UNSPECIFIED: OpenGapReason.ValueType  # 0
+OPEN_GAP_REASON_HOST_SILENT: OpenGapReason.ValueType  # 1
+"""Nothing comes from the host at all: it may still deliver what it has."""
+OPEN_GAP_REASON_SENSOR_LOST: OpenGapReason.ValueType  # 2
+"""The host goes on, this sensor does not."""
+OPEN_GAP_REASON_PERMISSION_LOST: OpenGapReason.ValueType  # 3
+OPEN_GAP_REASON_NO_DATA_YET: OpenGapReason.ValueType  # 4
+"""The host says that it reads the sensor; no data yet."""
+Global___OpenGapReason: typing_extensions.TypeAlias = OpenGapReason
+
+@typing.final
+class ReasonCount(google.protobuf.message.Message):
+    """How often something happened. Reasons are those of the table in
+    chipwatt.collector.ingest.counters.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    reason: builtins.str
+    count: builtins.int
+    def __init__(
+        self,
+        *,
+        reason: builtins.str = ...,
+        count: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "reason", b"reason"]) -> None: ...
+
+Global___ReasonCount: typing_extensions.TypeAlias = ReasonCount
 
 @typing.final
 class Host(google.protobuf.message.Message):
@@ -31,6 +82,8 @@ class Host(google.protobuf.message.Message):
     CLOCK_OFFSET_NS_FIELD_NUMBER: builtins.int
     AGENT_VERSION_FIELD_NUMBER: builtins.int
     CONNECTED_FIELD_NUMBER: builtins.int
+    MISSING_BATCHES_FIELD_NUMBER: builtins.int
+    COUNTED_FIELD_NUMBER: builtins.int
     host_id: builtins.str
     """32 hex digits."""
     name: builtins.str
@@ -42,6 +95,16 @@ class Host(google.protobuf.message.Message):
     """Agent's wall clock minus the collector's."""
     agent_version: builtins.int
     connected: builtins.bool
+    missing_batches: builtins.int
+    """Sequence numbers between stored batches that never came: merged or lost in
+    the agent's spool, refused, under way, or sent to another collector.
+    """
+    @property
+    def counted(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReasonCount]:
+        """Batches and rows of this host that did not stay as they came, since the
+        collector started.
+        """
+
     def __init__(
         self,
         *,
@@ -53,8 +116,10 @@ class Host(google.protobuf.message.Message):
         clock_offset_ns: builtins.int = ...,
         agent_version: builtins.int = ...,
         connected: builtins.bool = ...,
+        missing_batches: builtins.int = ...,
+        counted: collections.abc.Iterable[Global___ReasonCount] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["agent_version", b"agent_version", "clock_offset_ns", b"clock_offset_ns", "connected", b"connected", "devices", b"devices", "first_seen_unix_ns", b"first_seen_unix_ns", "host_id", b"host_id", "last_seen_unix_ns", b"last_seen_unix_ns", "name", b"name"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent_version", b"agent_version", "clock_offset_ns", b"clock_offset_ns", "connected", b"connected", "counted", b"counted", "devices", b"devices", "first_seen_unix_ns", b"first_seen_unix_ns", "host_id", b"host_id", "last_seen_unix_ns", b"last_seen_unix_ns", "missing_batches", b"missing_batches", "name", b"name"]) -> None: ...
 
 Global___Host: typing_extensions.TypeAlias = Host
 
@@ -636,6 +701,55 @@ class Gap(google.protobuf.message.Message):
 Global___Gap: typing_extensions.TypeAlias = Gap
 
 @typing.final
+class OpenGap(google.protobuf.message.Message):
+    """Energy that is not known so far. It is not stored: it ends as windows come, or
+    becomes a gap when the sensor returns.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: builtins.int
+    DOMAIN_FIELD_NUMBER: builtins.int
+    STATISTIC_FIELD_NUMBER: builtins.int
+    START_UNIX_NS_FIELD_NUMBER: builtins.int
+    START_MONO_NS_FIELD_NUMBER: builtins.int
+    DURATION_NS_FIELD_NUMBER: builtins.int
+    LOWER_UJ_FIELD_NUMBER: builtins.int
+    UPPER_UJ_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    device_id: builtins.str
+    domain: chipwatt.v1.types_pb2.Domain.ValueType
+    statistic: chipwatt.v1.types_pb2.Statistic.ValueType
+    start_unix_ns: builtins.int
+    """Where the line's newest window or gap ends."""
+    start_mono_ns: builtins.int
+    duration_ns: builtins.int
+    """Up to the host's newest second; to now where the host is silent."""
+    lower_uj: builtins.int
+    """Always 0."""
+    upper_uj: builtins.int
+    """The sensor's greatest power over that time; absent where nobody said it."""
+    reason: Global___OpenGapReason.ValueType
+    def __init__(
+        self,
+        *,
+        device_id: builtins.str = ...,
+        domain: chipwatt.v1.types_pb2.Domain.ValueType = ...,
+        statistic: chipwatt.v1.types_pb2.Statistic.ValueType = ...,
+        start_unix_ns: builtins.int = ...,
+        start_mono_ns: builtins.int = ...,
+        duration_ns: builtins.int = ...,
+        lower_uj: builtins.int = ...,
+        upper_uj: builtins.int | None = ...,
+        reason: Global___OpenGapReason.ValueType = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_upper_uj", b"_upper_uj", "upper_uj", b"upper_uj"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_upper_uj", b"_upper_uj", "device_id", b"device_id", "domain", b"domain", "duration_ns", b"duration_ns", "lower_uj", b"lower_uj", "reason", b"reason", "start_mono_ns", b"start_mono_ns", "start_unix_ns", b"start_unix_ns", "statistic", b"statistic", "upper_uj", b"upper_uj"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_upper_uj", b"_upper_uj"]) -> typing.Literal["upper_uj"] | None: ...
+
+Global___OpenGap: typing_extensions.TypeAlias = OpenGap
+
+@typing.final
 class ListGapsRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -668,18 +782,89 @@ class ListGapsResponse(google.protobuf.message.Message):
 
     GAPS_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    OPEN_GAPS_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
     @property
     def gaps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Gap]: ...
+    @property
+    def open_gaps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___OpenGap]:
+        """On the first page only: gaps that overlap the range and have not ended."""
+
     def __init__(
         self,
         *,
         gaps: collections.abc.Iterable[Global___Gap] | None = ...,
         next_page_token: builtins.str = ...,
+        open_gaps: collections.abc.Iterable[Global___OpenGap] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["gaps", b"gaps", "next_page_token", b"next_page_token"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["gaps", b"gaps", "next_page_token", b"next_page_token", "open_gaps", b"open_gaps"]) -> None: ...
 
 Global___ListGapsResponse: typing_extensions.TypeAlias = ListGapsResponse
+
+@typing.final
+class Conflict(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: builtins.int
+    BOOT_ID_FIELD_NUMBER: builtins.int
+    SPOOL_EPOCH_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    RECEIVED_UNIX_NS_FIELD_NUMBER: builtins.int
+    host_id: builtins.str
+    boot_id: builtins.str
+    """32 hex digits each."""
+    spool_epoch: builtins.int
+    sequence: builtins.int
+    digest: builtins.str
+    received_unix_ns: builtins.int
+    def __init__(
+        self,
+        *,
+        host_id: builtins.str = ...,
+        boot_id: builtins.str = ...,
+        spool_epoch: builtins.int = ...,
+        sequence: builtins.int = ...,
+        digest: builtins.str = ...,
+        received_unix_ns: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boot_id", b"boot_id", "digest", b"digest", "host_id", b"host_id", "received_unix_ns", b"received_unix_ns", "sequence", b"sequence", "spool_epoch", b"spool_epoch"]) -> None: ...
+
+Global___Conflict: typing_extensions.TypeAlias = Conflict
+
+@typing.final
+class ListConflictsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: builtins.int
+    host_id: builtins.str
+    """Empty: every host."""
+    def __init__(
+        self,
+        *,
+        host_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["host_id", b"host_id"]) -> None: ...
+
+Global___ListConflictsRequest: typing_extensions.TypeAlias = ListConflictsRequest
+
+@typing.final
+class ListConflictsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CONFLICTS_FIELD_NUMBER: builtins.int
+    @property
+    def conflicts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Conflict]:
+        """The newest 1,000 are kept."""
+
+    def __init__(
+        self,
+        *,
+        conflicts: collections.abc.Iterable[Global___Conflict] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["conflicts", b"conflicts"]) -> None: ...
+
+Global___ListConflictsResponse: typing_extensions.TypeAlias = ListConflictsResponse
 
 @typing.final
 class GetLatestRequest(google.protobuf.message.Message):
@@ -770,6 +955,12 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
     LEDGER_HOLES_FIELD_NUMBER: builtins.int
     LEDGER_HOLE_UJ_FIELD_NUMBER: builtins.int
     LEDGER_TWICE_UJ_FIELD_NUMBER: builtins.int
+    DUPLICATES_UNVERIFIED_FIELD_NUMBER: builtins.int
+    COUNTED_FIELD_NUMBER: builtins.int
+    MISSING_BATCHES_FIELD_NUMBER: builtins.int
+    STALLED_FIELD_NUMBER: builtins.int
+    STORE_FAILURES_FIELD_NUMBER: builtins.int
+    DAMAGED_FIELD_NUMBER: builtins.int
     batches_stored: builtins.int
     host_seconds_stored: builtins.int
     device_windows_stored: builtins.int
@@ -793,6 +984,19 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
     """
     ledger_hole_uj: builtins.int
     ledger_twice_uj: builtins.int
+    duplicates_unverified: builtins.int
+    """Duplicates stored so long ago that contents could not be compared."""
+    missing_batches: builtins.int
+    """Sum over hosts, see Host.missing_batches."""
+    stalled: builtins.str
+    """Why nothing can be stored at present; empty where it can."""
+    store_failures: builtins.int
+    damaged: builtins.int
+    """Blocks, parts and files that could not be read back."""
+    @property
+    def counted(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReasonCount]:
+        """Batches refused, and rows that did not stay as they came, by reason."""
+
     def __init__(
         self,
         *,
@@ -813,7 +1017,13 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
         ledger_holes: builtins.int = ...,
         ledger_hole_uj: builtins.int = ...,
         ledger_twice_uj: builtins.int = ...,
+        duplicates_unverified: builtins.int = ...,
+        counted: collections.abc.Iterable[Global___ReasonCount] | None = ...,
+        missing_batches: builtins.int = ...,
+        stalled: builtins.str = ...,
+        store_failures: builtins.int = ...,
+        damaged: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["batches_stored", b"batches_stored", "conflicts", b"conflicts", "connected", b"connected", "device_windows_stored", b"device_windows_stored", "duplicates_absorbed", b"duplicates_absorbed", "gaps_stored", b"gaps_stored", "host_seconds_stored", b"host_seconds_stored", "ledger_hole_uj", b"ledger_hole_uj", "ledger_holes", b"ledger_holes", "ledger_twice_uj", b"ledger_twice_uj", "otlp_lag_ms", b"otlp_lag_ms", "otlp_points_rejected", b"otlp_points_rejected", "otlp_points_sent", b"otlp_points_sent", "refused", b"refused", "root_energy_j", b"root_energy_j", "root_energy_rest_uj", b"root_energy_rest_uj", "store_bytes", b"store_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batches_stored", b"batches_stored", "conflicts", b"conflicts", "connected", b"connected", "counted", b"counted", "damaged", b"damaged", "device_windows_stored", b"device_windows_stored", "duplicates_absorbed", b"duplicates_absorbed", "duplicates_unverified", b"duplicates_unverified", "gaps_stored", b"gaps_stored", "host_seconds_stored", b"host_seconds_stored", "ledger_hole_uj", b"ledger_hole_uj", "ledger_holes", b"ledger_holes", "ledger_twice_uj", b"ledger_twice_uj", "missing_batches", b"missing_batches", "otlp_lag_ms", b"otlp_lag_ms", "otlp_points_rejected", b"otlp_points_rejected", "otlp_points_sent", b"otlp_points_sent", "refused", b"refused", "root_energy_j", b"root_energy_j", "root_energy_rest_uj", b"root_energy_rest_uj", "stalled", b"stalled", "store_bytes", b"store_bytes", "store_failures", b"store_failures"]) -> None: ...
 
 Global___GetCollectorStatusResponse: typing_extensions.TypeAlias = GetCollectorStatusResponse

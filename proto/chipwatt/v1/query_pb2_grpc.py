@@ -64,6 +64,11 @@ class QueryServiceStub(object):
                 request_serializer=chipwatt_dot_v1_dot_query__pb2.GetLatestRequest.SerializeToString,
                 response_deserializer=chipwatt_dot_v1_dot_query__pb2.GetLatestResponse.FromString,
                 _registered_method=True)
+        self.ListConflicts = channel.unary_unary(
+                '/chipwatt.v1.QueryService/ListConflicts',
+                request_serializer=chipwatt_dot_v1_dot_query__pb2.ListConflictsRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_query__pb2.ListConflictsResponse.FromString,
+                _registered_method=True)
         self.GetCollectorStatus = channel.unary_unary(
                 '/chipwatt.v1.QueryService/GetCollectorStatus',
                 request_serializer=chipwatt_dot_v1_dot_query__pb2.GetCollectorStatusRequest.SerializeToString,
@@ -113,6 +118,14 @@ class QueryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListConflicts(self, request, context):
+        """Batches that contradict stored ones and were put aside, newest first: two
+        agents with one identity, or a host that was rolled back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCollectorStatus(self, request, context):
         """What the collector took, refused and keeps.
         """
@@ -152,6 +165,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.GetLatest,
                     request_deserializer=chipwatt_dot_v1_dot_query__pb2.GetLatestRequest.FromString,
                     response_serializer=chipwatt_dot_v1_dot_query__pb2.GetLatestResponse.SerializeToString,
+            ),
+            'ListConflicts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConflicts,
+                    request_deserializer=chipwatt_dot_v1_dot_query__pb2.ListConflictsRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_query__pb2.ListConflictsResponse.SerializeToString,
             ),
             'GetCollectorStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCollectorStatus,
@@ -321,6 +339,33 @@ class QueryService(object):
             '/chipwatt.v1.QueryService/GetLatest',
             chipwatt_dot_v1_dot_query__pb2.GetLatestRequest.SerializeToString,
             chipwatt_dot_v1_dot_query__pb2.GetLatestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConflicts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.QueryService/ListConflicts',
+            chipwatt_dot_v1_dot_query__pb2.ListConflictsRequest.SerializeToString,
+            chipwatt_dot_v1_dot_query__pb2.ListConflictsResponse.FromString,
             options,
             channel_credentials,
             insecure,

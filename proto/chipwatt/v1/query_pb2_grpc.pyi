@@ -121,6 +121,22 @@ _QueryServiceGetLatestType = typing_extensions.TypeVar(
     ],
 )
 
+_QueryServiceListConflictsType = typing_extensions.TypeVar(
+    '_QueryServiceListConflictsType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.query_pb2.ListConflictsRequest,
+        chipwatt.v1.query_pb2.ListConflictsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.query_pb2.ListConflictsRequest,
+        chipwatt.v1.query_pb2.ListConflictsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.query_pb2.ListConflictsRequest,
+        chipwatt.v1.query_pb2.ListConflictsResponse,
+    ],
+)
+
 _QueryServiceGetCollectorStatusType = typing_extensions.TypeVar(
     '_QueryServiceGetCollectorStatusType',
     grpc.UnaryUnaryMultiCallable[
@@ -137,7 +153,7 @@ _QueryServiceGetCollectorStatusType = typing_extensions.TypeVar(
     ],
 )
 
-class QueryServiceStub(typing.Generic[_QueryServiceListHostsType, _QueryServiceListDevicesType, _QueryServiceListWindowsType, _QueryServiceListHostSecondsType, _QueryServiceListGapsType, _QueryServiceGetLatestType, _QueryServiceGetCollectorStatusType]):
+class QueryServiceStub(typing.Generic[_QueryServiceListHostsType, _QueryServiceListDevicesType, _QueryServiceListWindowsType, _QueryServiceListHostSecondsType, _QueryServiceListGapsType, _QueryServiceGetLatestType, _QueryServiceListConflictsType, _QueryServiceGetCollectorStatusType]):
     @typing.overload
     def __init__(self: QueryServiceStub[
         grpc.UnaryUnaryMultiCallable[
@@ -163,6 +179,10 @@ class QueryServiceStub(typing.Generic[_QueryServiceListHostsType, _QueryServiceL
         grpc.UnaryUnaryMultiCallable[
             chipwatt.v1.query_pb2.GetLatestRequest,
             chipwatt.v1.query_pb2.GetLatestResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.query_pb2.ListConflictsRequest,
+            chipwatt.v1.query_pb2.ListConflictsResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             chipwatt.v1.query_pb2.GetCollectorStatusRequest,
@@ -197,6 +217,10 @@ class QueryServiceStub(typing.Generic[_QueryServiceListHostsType, _QueryServiceL
             chipwatt.v1.query_pb2.GetLatestResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.query_pb2.ListConflictsRequest,
+            chipwatt.v1.query_pb2.ListConflictsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             chipwatt.v1.query_pb2.GetCollectorStatusRequest,
             chipwatt.v1.query_pb2.GetCollectorStatusResponse,
         ],
@@ -216,6 +240,11 @@ class QueryServiceStub(typing.Generic[_QueryServiceListHostsType, _QueryServiceL
 
     GetLatest: _QueryServiceGetLatestType
     """The newest window of every domain's statistics and the newest host second."""
+
+    ListConflicts: _QueryServiceListConflictsType
+    """Batches that contradict stored ones and were put aside, newest first: two
+    agents with one identity, or a host that was rolled back.
+    """
 
     GetCollectorStatus: _QueryServiceGetCollectorStatusType
     """What the collector took, refused and keeps."""
@@ -244,6 +273,10 @@ QueryServiceAsyncStub: typing_extensions.TypeAlias = QueryServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         chipwatt.v1.query_pb2.GetLatestRequest,
         chipwatt.v1.query_pb2.GetLatestResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.query_pb2.ListConflictsRequest,
+        chipwatt.v1.query_pb2.ListConflictsResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         chipwatt.v1.query_pb2.GetCollectorStatusRequest,
@@ -296,6 +329,16 @@ class QueryServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[chipwatt.v1.query_pb2.GetLatestResponse, collections.abc.Awaitable[chipwatt.v1.query_pb2.GetLatestResponse]]:
         """The newest window of every domain's statistics and the newest host second."""
+
+    @abc.abstractmethod
+    def ListConflicts(
+        self,
+        request: chipwatt.v1.query_pb2.ListConflictsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.query_pb2.ListConflictsResponse, collections.abc.Awaitable[chipwatt.v1.query_pb2.ListConflictsResponse]]:
+        """Batches that contradict stored ones and were put aside, newest first: two
+        agents with one identity, or a host that was rolled back.
+        """
 
     @abc.abstractmethod
     def GetCollectorStatus(

@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63hipwatt/v1/telemetry.proto\x12\x0b\x63hipwatt.v1\"d\n\rStreamRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.chipwatt.v1.HelloH\x00\x12#\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x12.chipwatt.v1.BatchH\x00\x42\t\n\x07message\"\x8e\x01\n\x0eStreamResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.chipwatt.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.chipwatt.v1.AckH\x00\x12\'\n\x07refusal\x18\x03 \x01(\x0b\x32\x14.chipwatt.v1.RefusalH\x00\x42\t\n\x07message\"n\n\x05Hello\x12\x16\n\x0eschema_version\x18\x01 \x01(\r\x12\x0f\n\x07host_id\x18\x02 \x01(\x0c\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\x0c\x12\x15\n\ragent_version\x18\x04 \x01(\r\x12\x14\n\x0csent_unix_ns\x18\x05 \x01(\x06\"\x89\x01\n\x05\x42\x61tch\x12\x0f\n\x07\x62oot_id\x18\x01 \x01(\x0c\x12\x13\n\x0bspool_epoch\x18\x02 \x01(\x06\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\'\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x15.chipwatt.v1.Encoding\x12\x0f\n\x07payload\x18\x06 \x01(\x0c\"e\n\x07Welcome\x12\x16\n\x0eschema_version\x18\x01 \x01(\r\x12\x17\n\x0fmax_batch_bytes\x18\x02 \x01(\r\x12\x15\n\rmax_in_flight\x18\x03 \x01(\r\x12\x12\n\ncadence_ms\x18\x04 \x01(\r\">\n\x03\x41\x63k\x12\x13\n\x0bspool_epoch\x18\x01 \x01(\x06\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x10\n\x08pause_ms\x18\x03 \x01(\r\"\\\n\x07Refusal\x12\x13\n\x0bspool_epoch\x18\x01 \x01(\x06\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.chipwatt.v1.RefusalReason*K\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45NCODING_PLAIN\x10\x01\x12\x11\n\rENCODING_ZSTD\x10\x02*\x86\x01\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16REFUSAL_REASON_INVALID\x10\x01\x12\x1b\n\x17REFUSAL_REASON_CONFLICT\x10\x02\x12\x1c\n\x18REFUSAL_REASON_TOO_LARGE\x10\x03\x32Y\n\x10TelemetryService\x12\x45\n\x06Stream\x12\x1a.chipwatt.v1.StreamRequest\x1a\x1b.chipwatt.v1.StreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63hipwatt/v1/telemetry.proto\x12\x0b\x63hipwatt.v1\"d\n\rStreamRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.chipwatt.v1.HelloH\x00\x12#\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x12.chipwatt.v1.BatchH\x00\x42\t\n\x07message\"\x8e\x01\n\x0eStreamResponse\x12\'\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.chipwatt.v1.WelcomeH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.chipwatt.v1.AckH\x00\x12\'\n\x07refusal\x18\x03 \x01(\x0b\x32\x14.chipwatt.v1.RefusalH\x00\x42\t\n\x07message\"n\n\x05Hello\x12\x16\n\x0eschema_version\x18\x01 \x01(\r\x12\x0f\n\x07host_id\x18\x02 \x01(\x0c\x12\x0f\n\x07\x62oot_id\x18\x03 \x01(\x0c\x12\x15\n\ragent_version\x18\x04 \x01(\r\x12\x14\n\x0csent_unix_ns\x18\x05 \x01(\x06\"\x9f\x01\n\x05\x42\x61tch\x12\x0f\n\x07\x62oot_id\x18\x01 \x01(\x0c\x12\x13\n\x0bspool_epoch\x18\x02 \x01(\x06\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\'\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x15.chipwatt.v1.Encoding\x12\x0f\n\x07payload\x18\x06 \x01(\x0c\x12\x14\n\x0csent_unix_ns\x18\x07 \x01(\x06\"e\n\x07Welcome\x12\x16\n\x0eschema_version\x18\x01 \x01(\r\x12\x17\n\x0fmax_batch_bytes\x18\x02 \x01(\r\x12\x15\n\rmax_in_flight\x18\x03 \x01(\r\x12\x12\n\ncadence_ms\x18\x04 \x01(\r\">\n\x03\x41\x63k\x12\x13\n\x0bspool_epoch\x18\x01 \x01(\x06\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x10\n\x08pause_ms\x18\x03 \x01(\r\"\\\n\x07Refusal\x12\x13\n\x0bspool_epoch\x18\x01 \x01(\x06\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.chipwatt.v1.RefusalReason*K\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45NCODING_PLAIN\x10\x01\x12\x11\n\rENCODING_ZSTD\x10\x02*\x86\x01\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16REFUSAL_REASON_INVALID\x10\x01\x12\x1b\n\x17REFUSAL_REASON_CONFLICT\x10\x02\x12\x1c\n\x18REFUSAL_REASON_TOO_LARGE\x10\x03\x32Y\n\x10TelemetryService\x12\x45\n\x06Stream\x12\x1a.chipwatt.v1.StreamRequest\x1a\x1b.chipwatt.v1.StreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'chipwatt.v1.telemetry_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENCODING']._serialized_start=804
-  _globals['_ENCODING']._serialized_end=879
-  _globals['_REFUSALREASON']._serialized_start=882
-  _globals['_REFUSALREASON']._serialized_end=1016
+  _globals['_ENCODING']._serialized_start=826
+  _globals['_ENCODING']._serialized_end=901
+  _globals['_REFUSALREASON']._serialized_start=904
+  _globals['_REFUSALREASON']._serialized_end=1038
   _globals['_STREAMREQUEST']._serialized_start=44
   _globals['_STREAMREQUEST']._serialized_end=144
   _globals['_STREAMRESPONSE']._serialized_start=147
@@ -42,13 +42,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_start=291
   _globals['_HELLO']._serialized_end=401
   _globals['_BATCH']._serialized_start=404
-  _globals['_BATCH']._serialized_end=541
-  _globals['_WELCOME']._serialized_start=543
-  _globals['_WELCOME']._serialized_end=644
-  _globals['_ACK']._serialized_start=646
-  _globals['_ACK']._serialized_end=708
-  _globals['_REFUSAL']._serialized_start=710
-  _globals['_REFUSAL']._serialized_end=802
-  _globals['_TELEMETRYSERVICE']._serialized_start=1018
-  _globals['_TELEMETRYSERVICE']._serialized_end=1107
+  _globals['_BATCH']._serialized_end=563
+  _globals['_WELCOME']._serialized_start=565
+  _globals['_WELCOME']._serialized_end=666
+  _globals['_ACK']._serialized_start=668
+  _globals['_ACK']._serialized_end=730
+  _globals['_REFUSAL']._serialized_start=732
+  _globals['_REFUSAL']._serialized_end=824
+  _globals['_TELEMETRYSERVICE']._serialized_start=1040
+  _globals['_TELEMETRYSERVICE']._serialized_end=1129
 # @@protoc_insertion_point(module_scope)

@@ -152,6 +152,7 @@ class Batch(google.protobuf.message.Message):
     DIGEST_FIELD_NUMBER: builtins.int
     ENCODING_FIELD_NUMBER: builtins.int
     PAYLOAD_FIELD_NUMBER: builtins.int
+    SENT_UNIX_NS_FIELD_NUMBER: builtins.int
     boot_id: builtins.bytes
     """Sixteen bytes: the boot in which the record was written."""
     spool_epoch: builtins.int
@@ -163,6 +164,8 @@ class Batch(google.protobuf.message.Message):
     encoding: Global___Encoding.ValueType
     payload: builtins.bytes
     """A serialised Payload, encoded as said."""
+    sent_unix_ns: builtins.int
+    """The agent's wall clock as it sends the batch; 0 where it does not say."""
     def __init__(
         self,
         *,
@@ -172,8 +175,9 @@ class Batch(google.protobuf.message.Message):
         digest: builtins.bytes = ...,
         encoding: Global___Encoding.ValueType = ...,
         payload: builtins.bytes = ...,
+        sent_unix_ns: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["boot_id", b"boot_id", "digest", b"digest", "encoding", b"encoding", "payload", b"payload", "sequence", b"sequence", "spool_epoch", b"spool_epoch"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["boot_id", b"boot_id", "digest", b"digest", "encoding", b"encoding", "payload", b"payload", "sent_unix_ns", b"sent_unix_ns", "sequence", b"sequence", "spool_epoch", b"spool_epoch"]) -> None: ...
 
 Global___Batch: typing_extensions.TypeAlias = Batch
 
@@ -190,8 +194,8 @@ class Welcome(google.protobuf.message.Message):
     max_in_flight: builtins.int
     """Batches that may be under way without an ack."""
     cadence_ms: builtins.int
-    """Wanted time between batches; 0 leaves it to the agent, whose own limits
-    win in any case.
+    """Wanted time between batches, whole seconds from 1 to 60; 0, and whatever
+    else, leaves it to the agent's own setting.
     """
     def __init__(
         self,
@@ -207,8 +211,9 @@ Global___Welcome: typing_extensions.TypeAlias = Welcome
 
 @typing.final
 class Ack(google.protobuf.message.Message):
-    """Every batch of this spool epoch up to and including sequence that was sent
-    on this stream is on the collector's disk.
+    """Answers come in the order in which batches arrive. The batch of this key,
+    and every one of its spool epoch with a lower sequence that was sent before
+    it on this stream, is on the collector's disk.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor

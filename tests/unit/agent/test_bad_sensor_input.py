@@ -89,11 +89,17 @@ def test_a_counter_that_drops_with_no_or_a_wrong_range(
     assert_truth(line, zone.true_uj)
 
 
-def test_a_range_below_the_counter_itself_invents_nothing(powercap: PowercapTree) -> None:
+def test_a_range_below_the_counter_itself_is_told_and_costs_no_energy(
+    powercap: PowercapTree, caplog: pytest.LogCaptureFixture
+) -> None:
     zone = package(powercap, steps=100_000_000)
     (zone.folder / "max_energy_range_uj").write_text("1000")
-    sensed = played(powercap, 12 * S)
-    assert sum(line.known_uj for line in sensed.lines.values()) == 0
+    line = played(powercap, 12 * S).only()
+    assert line.gaps == []
+    assert_truth(line, zone.true_uj)
+    (warning,) = caplog.messages
+    assert f"{zone.folder.name}: energy_uj shows 6103500000" in warning
+    assert "max_energy_range_uj 1000" in warning
 
 
 @pytest.mark.parametrize("value", SENTINELS)

@@ -96,6 +96,15 @@ def test_plain_text_over_a_network_on_purpose(tmp_path: Path) -> None:
     assert encrypted.tls.ca == Path("x.pem")
 
 
+def test_every_endpoint_is_held_to_what_the_collector_is(tmp_path: Path) -> None:
+    local = "[failover]\nendpoints = ['localhost:1', '[::1]:2']"
+    assert configs.load(written(tmp_path, local)).failover.endpoints == ("localhost:1", "[::1]:2")
+    with pytest.raises(ConfigError, match=r"collector 10\.0\.0\.1:9733: plain text leaves"):
+        configs.load(written(tmp_path, "[failover]\nendpoints = ['10.0.0.1:9733']"))
+    with pytest.raises(ConfigError, match="'nowhere' is no address"):
+        configs.load(written(tmp_path, "[failover]\nendpoints = ['nowhere']"))
+
+
 def test_zstd_without_its_package_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 from chipwatt.agent import sensing_child
 from chipwatt.agent.config import AgentConfig
 from chipwatt.agent.daemon import Daemon
-from chipwatt.agent.uplink import UplinkConfig
+from chipwatt.agent.uplink_config import UplinkConfig
 from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.errors import ChipwattError, ConfigError, SpoolError, TraceError
 from chipwatt.core.settings import Duration

@@ -12,7 +12,10 @@ from chipwatt.agent.intake import GROUP_BYTES, ROOM_BYTES, Intake
 from chipwatt.agent.spool.record import START
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.agent.spool.threaded import ThreadedSpool
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.wire import MAX_PAYLOAD_BYTES
+from fakes.lines import line, line_energy_uj, windows_in
+from fakes.spools import InProcess
 
 BOOT = bytes(range(16))
 
@@ -59,8 +62,8 @@ def test_payloads_that_come_together_share_an_fsync(tmp_path: Path) -> None:
         assert intake.memory == b"memory 99"
         running = asyncio.create_task(intake.run())
         await intake.flush()
-        assert await spooled(spool) == [b"%d" % number for number in range(100)]
         assert disk.syncs == 3  # segment, its name, one group
+        assert await spooled(spool) == [b"%d" % number for number in range(100)]
         assert spool.memory == b"memory 99"
         assert (intake.received, intake.dropped, len(intake)) == (100, 0, 0)
         await stop(running, spool)
@@ -96,22 +99,53 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path: Path) -> None:
     run(test())
 
 
-def test_memory_is_bounded_while_the_disk_refuses(tmp_path: Path) -> None:
+def test_what_cannot_be_merged_is_dropped_from_a_full_memory(tmp_path: Path) -> None:
     async def test() -> None:
         disk = Disk()
         disk.full = True
-        spool = ThreadedSpool(Spool(tmp_path, BOOT, sync=disk.sync))
+        spool = ThreadedSpool(Spool(tmp_path, BOOT, sync=disk.sync, merging=InProcess()))
         intake = Intake(spool, hold_bytes=10_000, retries=lambda: repeat(0.01))
         running = asyncio.create_task(intake.run())
-        for number in range(50):
-            intake.put(bytes([number]) * 1000, b"")
+        sent = [bytes([255, number]) * 500 for number in range(50)]  # no payload is like this
+        for payload in sent:
+            intake.put(payload, b"")
             await asyncio.sleep(0.001)
         disk.full = False
         await intake.flush()
         kept = await spooled(spool)
         assert 1 <= len(kept) <= 11
         assert intake.dropped == 50 - len(kept)
-        assert kept[-9:] == [bytes([number]) * 1000 for number in range(50)][-9:]
+        assert kept[-9:] == sent[-9:]
+        await stop(running, spool)
+
+    run(test())
+
+
+def test_an_hour_without_a_disk_fits_into_a_small_memory(tmp_path: Path) -> None:
+    """Oldest windows coarser, newest not, energy exact to the µJ, the last memory kept."""
+
+    async def test() -> None:
+        disk = Disk()
+        disk.full = True
+        spool = ThreadedSpool(Spool(tmp_path, BOOT, sync=disk.sync, merging=InProcess()))
+        intake = Intake(spool, hold_bytes=32 << 10, retries=lambda: repeat(0.001))
+        running = asyncio.create_task(intake.run())
+        for number, payload in enumerate(line(360)):
+            intake.put(payload, b"memory %d" % number)
+            while intake.held.is_crowded:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.002)
+        assert intake.held.merged > 100
+        assert intake.held.bytes <= 32 << 10
+        disk.full = False
+        await intake.flush()
+        assert intake.dropped == 0
+        assert spool.memory == b"memory 359"
+        windows = windows_in(await spooled(spool))
+        assert sum(window.energy_uj for window in windows) == line_energy_uj(360)
+        assert sum(window.duration_ns for window in windows) == 3600 * NS_PER_S
+        durations = [window.duration_ns for window in windows]
+        assert durations[0] >= 60 * NS_PER_S
+        assert durations[-1] == 10 * NS_PER_S
         await stop(running, spool)
 
     run(test())

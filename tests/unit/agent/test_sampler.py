@@ -98,6 +98,15 @@ def test_every_joule_arrives_and_each_sensor_is_polled_at_half_its_refresh(
     assert sum(health.late_deadlines for health in run.health()) == 0
 
 
+def test_readings_that_are_held_back_count_in_the_second_of_their_poll(tmp_path: Path) -> None:
+    hardware = Hardware(tmp_path, [(POWER_MW, 20 * MS)])
+    run = Run(hardware).until(45 * S).end()
+    provenances = [w.provenance for records in run.got for w in records.windows]
+    for provenance in provenances[1:-1]:  # all polls of a window, and no other's
+        assert provenance.expected == pytest.approx(1000, abs=1)
+        assert provenance.got + provenance.repeated == provenance.expected
+
+
 def test_no_sensor_is_polled_faster_than_the_setting_allows(tmp_path: Path) -> None:
     hardware = Hardware(tmp_path, [(POWER_MW, MS)])
     run = Run(hardware, SensingConfig(max_rate=50)).until(10 * S).end()

@@ -10,9 +10,10 @@ from chipwatt.agent.sensing.contract import Reading
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.agent.sensing_config import SensingConfig
 from chipwatt.agent.sensors_report import report
-from chipwatt.core.clock import NS_PER_MS
+from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 from chipwatt.core.errors import ConfigError
 from fakes.file_sensors import FileConfig, FileSource, Hardware, ModelSource, registered
+from fakes.gauged import Gauged
 
 
 def test_a_sensor_is_told_with_what_was_measured(tmp_path: Path) -> None:
@@ -31,7 +32,37 @@ def test_a_sensor_is_told_with_what_was_measured(tmp_path: Path) -> None:
     assert sensor["method"] == "COUNTER"
     assert abs(sensor["refresh_us"] - 50_000) < 2_500
     assert sensor["period_us"] == 25_000
+    assert sensor["refresh_from"] == "measured"
+    assert sensor["refresh_uncertainty_us"] == sensor["refresh_us"] // 20
+    assert sensor["averaging_from"] is None, "a counter has none"
+    assert sensor["averaging_not_seen"] is False
+    assert sensor["limits"] == {
+        "enforced_mw": 100_000, "min_mw": None, "max_mw": None, "default_mw": None,
+    }  # fmt: skip
+    assert hardware.mono_ns() < 2 * NS_PER_S, "nothing more could be found"
     assert sensor["power_mw"] == pytest.approx(80_000, rel=0.02)
+
+
+@pytest.mark.parametrize(("listen_s", "said"), [(1, "documented"), (8, "measured")])
+def test_averaging_is_measured_where_it_listens_long_enough(
+    tmp_path: Path, listen_s: int, said: str
+) -> None:
+    hardware = Hardware(tmp_path, [(80_000, 20 * NS_PER_MS)])
+    told = report(
+        sources={"file": {"root": str(tmp_path)}},
+        registered=registered(Gauged, clock=hardware),
+        clock=hardware,
+        listen_ns=listen_s * NS_PER_S,
+    )
+    _, instant, average = told["interfaces"][0]["sensors"]
+    assert average["averaging_from"] == said
+    assert average["averaging_not_seen"] is (said == "documented")
+    if said == "measured":
+        assert average["averaging_us"] == pytest.approx(1_000_000, rel=0.1)
+        assert average["averaging_uncertainty_us"] <= 100_000
+    else:
+        assert average["averaging_us"] == 2_000_000
+    assert instant["averaging_from"] in {"unknown", "measured"}
 
 
 def test_what_is_absent_is_told_with_why(tmp_path: Path) -> None:

@@ -23,14 +23,15 @@ KEYS = {
     "state": None,
     "problem": None,
     "spool": {
-        "records", "bytes", "first_sequence", "last_sequence", "unacked", "dropped", "damaged",
-        "epochs", "held", "held_dropped",
+        "records", "bytes", "first_sequence", "last_sequence", "unacked", "oldest_age_s",
+        "coarsest_s", "appended", "appended_bytes", "refused", "merged", "dropped", "damaged",
+        "epochs", "held", "held_bytes", "held_merged", "held_dropped",
     },
     "uplink": {
         "collector", "connected", "acked", "refused", "reconnects", "sent_bytes", "last_error",
     },
     "sensing": {"alive", "pid", "restarts", "payloads", "done"},
-    "cost": {"agent", "sensing"},
+    "cost": {"agent", "sensing", "merging"},
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import trustme
 
 from chipwatt.agent import stream
 from chipwatt.agent.channel import TlsConfig
+from chipwatt.agent.endpoints import Endpoints
 from chipwatt.agent.spool.contract import SpoolCounts
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.agent.spool.threaded import ThreadedSpool
@@ -209,7 +210,7 @@ def test_mutual_tls_with_certificates_renewed_on_disk(tmp_path: Path) -> None:
         await server.start(credentials)
         tls = TlsConfig(files["ca"], files["cert"], files["key"])
         spool = ThreadedSpool(Spool(tmp_path / "spool", BOOT))
-        uplink = Uplink(server.address, FAST, tls, HOST, spool)
+        uplink = Uplink(Endpoints([server.address]), FAST, tls, HOST, spool)
         running = asyncio.create_task(uplink.run())
         await spool.append([(b"secret", b"")])
         await poll(lambda: bool(uplink.state.last_error))
@@ -231,7 +232,7 @@ def test_an_unreadable_certificate_is_a_sentence_and_is_tried_again(tmp_path: Pa
         missing = tmp_path / "missing.pem"
         tls = TlsConfig(missing, missing, missing)
         spool = ThreadedSpool(Spool(tmp_path / "spool", BOOT))
-        uplink = Uplink("127.0.0.1:1", config, tls, HOST, spool)
+        uplink = Uplink(Endpoints(["127.0.0.1:1"]), config, tls, HOST, spool)
         running = asyncio.create_task(uplink.run())
         await poll(lambda: "missing.pem: TLS file cannot be" in uplink.state.last_error)
         assert not running.done()

@@ -24,7 +24,11 @@ def found(**interface: Any) -> dict[str, Any]:
         "cpu": "Xeon", "kernel": "6.8", "confidential_guest": "", "hypervisor": "KVM",
         "container": "docker", "uid": 7,
     }  # fmt: skip
-    return {"host": host, "interfaces": [each], "cross_check": None}
+    deadlines = {
+        "name": "deadlines", "state": "blocked", "there": [], "missing": ["real-time priority"],
+        "remedies": [], "notes": [],
+    }  # fmt: skip
+    return {"host": host, "deadlines": deadlines, "interfaces": [each], "cross_check": None}
 
 
 def text(report: dict[str, Any]) -> str:
@@ -37,6 +41,7 @@ def test_a_remedy_can_be_copied_line_by_line() -> None:
     assert "write to /etc/x.rules:\n            A\n            B\n        do it" in report
     assert "guest of KVM, in a container (docker), checked as uid 7" in report
     assert "To be had here: rapl_powercap." in report
+    assert "deadlines: BLOCKED\n    missing: real-time priority" in report
 
 
 def test_what_works_needs_nothing() -> None:
@@ -66,7 +71,7 @@ def test_the_cross_check_is_told(agrees: bool | None, words: str) -> None:
 def test_json_is_one_object_and_the_exit_code_is_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert {"host", "interfaces", "cross_check"} == set(report)
+    assert {"host", "deadlines", "interfaces", "cross_check"} == set(report)
     names = [each["name"] for each in report["interfaces"]]
     assert names[:8] == [
         "nvml", "amdsmi", "rapl_powercap", "rapl_perf", "hwmon", "hsmp", "pyrapl", "estimate",

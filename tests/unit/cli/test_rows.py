@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from chipwatt.cli.rows import as_json
+from chipwatt.client.values import ConflictInfo, OpenGap
 from chipwatt.core.model import Domain, GapReason, Statistic
 from chipwatt.core.records import Gap
 from chipwatt.v1 import query_pb2
@@ -38,5 +39,19 @@ def test_a_gap() -> None:
     device = window(0, 1).device
     gap = Gap(device, Domain.BOARD, Statistic.ENERGY, 10**18, 5, 7, 0, 9, GapReason.COUNTER_RESET)
     row = json.loads(json.dumps(as_json(gap)))
-    assert set(row) == _names(query_pb2.Gap)
+    assert set(row) == _names(query_pb2.Gap) | {"open"}
+    assert row["open"] is False
     assert row["reason"] == "counter_reset"
+
+
+def test_an_open_gap() -> None:
+    device = window(0, 1).device
+    gap = OpenGap(device, Domain.BOARD, Statistic.ENERGY, 10**18, 5, 7, 0, None, "sensor_lost")
+    row = json.loads(json.dumps(as_json(gap)))
+    assert set(row) == _names(query_pb2.OpenGap) | {"open"}
+    assert (row["open"], row["upper_uj"], row["reason"]) == (True, None, "sensor_lost")
+
+
+def test_a_conflict() -> None:
+    row = json.loads(json.dumps(as_json(ConflictInfo("ab", "cd", 7, 8, "ef", 10**18))))
+    assert set(row) == _names(query_pb2.Conflict)

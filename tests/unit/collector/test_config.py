@@ -105,3 +105,21 @@ def test_printed_settings_read_back_the_same() -> None:
 def test_the_shipped_example_says_the_defaults() -> None:
     example = settings.load(CollectorConfig, EXAMPLE)
     assert replace(example, state_dir=CollectorConfig().state_dir) == CollectorConfig()
+
+
+@pytest.mark.parametrize("cadence", ["0s", "1s", "10s", "60s"])
+def test_a_cadence_is_whole_seconds_up_to_a_minute(cadence: str) -> None:
+    assert loaded(f'cadence = "{cadence}"').cadence == settings.duration(cadence)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('cadence = "500ms"', "cadence: whole seconds"),
+        ('cadence = "61s"', "cadence: whole seconds"),
+        ("max_streams = 0", "max_streams is at least 1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        loaded(text)

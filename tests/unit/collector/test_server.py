@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import grpc.aio
 import pytest
 import trustme
 
@@ -22,6 +23,9 @@ from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.core.clock import VirtualClock
 from chipwatt.core.errors import ChipwattError, CollectorUnreachable, ConfigError, StoreError
 from chipwatt.core.records import Records
+from chipwatt.core.settings import Duration
+from chipwatt.v1 import telemetry_pb2 as pb
+from chipwatt.v1 import telemetry_pb2_grpc
 from fakes.agent_stream import send
 from fakes.telemetry_records import T0_S, a_host, a_window, steady
 
@@ -149,3 +153,21 @@ def test_tls_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     tls = TlsConfig(tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
     words = refused(replace(settings(tmp_path), tls=tls), ConfigError)
     assert words == f"tls.ca: {tmp_path / 'ca'} cannot be read: No such file or directory"
+
+
+def test_the_cadence_goes_out_with_each_welcome(tmp_path: Path) -> None:
+    wanted = replace(settings(tmp_path), cadence=Duration(5 * NS))
+
+    async def run() -> int:
+        async with (
+            Collector(wanted) as collector,
+            grpc.aio.insecure_channel(collector.address) as channel,
+        ):
+            call = telemetry_pb2_grpc.TelemetryServiceStub(channel).Stream()
+            hello = pb.Hello(schema_version=1, host_id=a_host(1), boot_id=bytes(16))
+            await call.write(pb.StreamRequest(hello=hello))
+            answer = await call.read()
+            assert isinstance(answer, pb.StreamResponse)
+            return answer.welcome.cadence_ms
+
+    assert asyncio.run(run()) == 5000

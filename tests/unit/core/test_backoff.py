@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+from collections import Counter
 from itertools import islice
 
 import pytest
@@ -37,3 +39,21 @@ def test_delays_are_spread_out() -> None:
 def test_no_range(base_s: float, cap_s: float) -> None:
     with pytest.raises(ValueError, match="no range"):
         delays_s(base_s, cap_s)
+
+
+@given(st.floats(0, 600), st.integers(0, 2**32))
+def test_a_fleet_is_back_within_the_cap_and_not_in_one_wave(outage_s: float, seed: int) -> None:
+    """The agent's own ceilings: 0.5 s to 20 s."""
+    fleet = random.Random(seed)
+    back_s = []
+    for _ in range(300):
+        at_s = 0.0
+        for delay_s in delays_s(0.5, 20, fleet.uniform):
+            at_s += delay_s
+            if at_s >= outage_s:
+                break
+        back_s.append(at_s - outage_s)
+    assert max(back_s) <= 20
+    if outage_s > 60:
+        crowds = Counter(int(wait_s) for wait_s in back_s)
+        assert max(crowds.values()) < 300 / 4

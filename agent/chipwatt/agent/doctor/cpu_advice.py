@@ -42,6 +42,7 @@ def rapl_powercap(facts: Facts, outcome: Outcome) -> Finding:
     finding = begin("rapl_powercap", outcome)
     base = facts.places.powercap
     _note_noise(finding, facts)
+    finding.notes.extend(facts.wrong_ranges)
     if facts.counters:
         finding.there.append(f"{len(facts.counters)} zones: {', '.join(facts.counters)}")
         closed = [file for file in facts.counters.values() if not facts.process.may(file)]

@@ -88,6 +88,8 @@ class Facts:
     machine: Machine = field(default_factory=Machine)
     counters: Mapping[str, File] = field(default_factory=dict)
     """``energy_uj`` of each powercap zone, by the zone's name."""
+    wrong_ranges: tuple[str, ...] = ()
+    """What is wrong with each zone whose counter is beyond its range."""
     perf_events: tuple[str, ...] = ()
     """Energy events of the ``power`` PMU."""
     chips: tuple[HwmonChip, ...] = ()
@@ -114,6 +116,7 @@ def gather(places: Places, is_installed: Callable[[str], bool] | None = None) ->
         container=read_container(root, procfs),
         machine=read_machine(root, places.sysfs, procfs),
         counters=_counters(places.powercap),
+        wrong_ranges=tuple(filter(None, (z.beyond_range() for z in find_zones(places.powercap)))),
         perf_events=_perf_events(places.perf),
         chips=tuple(_chips(places.hwmon)),
         nodes={name: file for name, file in nodes.items() if file is not None},

@@ -19,6 +19,7 @@ _CAPABILITIES = {
     2: "CAP_DAC_READ_SEARCH",
     17: "CAP_SYS_RAWIO",
     21: "CAP_SYS_ADMIN",
+    23: "CAP_SYS_NICE",
     38: "CAP_PERFMON",
 }  # include/uapi/linux/capability.h
 _WHOLE_RANGE = ["0", "0", "4294967295"]
@@ -48,7 +49,9 @@ class Process:
     groups: frozenset[int] = frozenset()
     """Effective group and supplementary groups."""
     capabilities: frozenset[str] = frozenset()
-    """Effective ones, of those that open a power interface."""
+    """Effective ones, of those that open a power interface or raise the priority."""
+    real_time_limit: int = 0
+    """Highest real-time priority that this process may give itself (hard RLIMIT_RTPRIO)."""
     filtered: bool = False
     """Whether a seccomp filter is in force, as container runtimes set one."""
     user_namespace: bool = False
@@ -102,7 +105,10 @@ def read_process(procfs: Path) -> Process:
     groups = {*fields.get("Gid", [])[1:2], *fields.get("Groups", [])}
     uid = [*fields.get("Uid", []), "", ""][1]
     mapping = (read_text(procfs / "self/uid_map") or "").split()
+    limits = read_text(procfs / "self/limits") or ""
+    real_time = re.search(r"^Max realtime priority +\S+ +(\d+|unlimited)", limits, re.MULTILINE)
     return Process(
+        real_time_limit=int(real_time[1].replace("unlimited", "99")) if real_time else 0,
         uid=int(uid) if uid.isdigit() else 65534,
         groups=frozenset(int(group) for group in groups if group.isdigit()),
         capabilities=frozenset(name for bit, name in _CAPABILITIES.items() if effective >> bit & 1),

@@ -16,6 +16,7 @@ from chipwatt.agent.doctor.cpu_advice import PYRAPL_PLACE
 from chipwatt.agent.doctor.cross_check import cross_check
 from chipwatt.agent.doctor.facts import Facts, Places, gather
 from chipwatt.agent.doctor.finding import Finding, Outcome
+from chipwatt.agent.doctor.scheduling import scheduling
 from chipwatt.agent.inventory import Inventory, open_inventory
 from chipwatt.agent.sensing import registry
 from chipwatt.agent.sensing.contract import SourceUnavailable, TransientReadError
@@ -36,7 +37,9 @@ def examine(
     is_installed: Callable[[str], bool] | None = None,
     clock: Clock | None = None,
 ) -> dict[str, Any]:
-    """Return ``{"host": {…}, "interfaces": […], "cross_check": {…} | None}``, ready for JSON.
+    """Return ``{"host": {…}, "deadlines": {…}, "interfaces": […], "cross_check": {…} | None}``.
+
+    Ready for JSON.
 
     Raises ConfigError for settings that cannot be, naming ``where`` they come
     from; nothing that the machine lacks is raised.
@@ -54,6 +57,7 @@ def examine(
     findings = advise(facts, outcomes)
     return {
         "host": _host(facts),
+        "deadlines": _plain(scheduling(facts, wanted=sensing.real_time)),
         "interfaces": [
             {**_plain(finding), "source_says": outcomes.get(finding.name, Outcome(False)).detail}
             for finding in findings

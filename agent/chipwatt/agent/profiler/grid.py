@@ -49,11 +49,8 @@ class Grid:
     """Plans one block after the other; ``current`` is the one not yet closed."""
 
     def __init__(self, mono_ns: int, unix_ns: int, window_ns: int, batch_ns: int) -> None:
-        for name, value in (("window", window_ns), ("batch", batch_ns)):
-            if value < NS_PER_S or value % NS_PER_S:
-                raise ValueError(f"{name} of {value} ns: a whole number of seconds is needed")
-        self._window_ns = window_ns
-        self._batch_ns = batch_ns
+        self._window_ns = _whole_seconds("window", window_ns)
+        self._batch_ns = _whole_seconds("batch", batch_ns)
         self._offset_ns = self.offset_ns = unix_ns - mono_ns
         self._step: tuple[int, int] | None = None
         self.current = self._plan(mono_ns, unix_ns)
@@ -76,6 +73,10 @@ class Grid:
                 self.current = self._span(
                     start_ns, end_ns, start_unix_ns, end_unix_ns, stepped=True
                 )
+
+    def set_batch(self, batch_ns: int) -> None:
+        """Let batches end at multiples of ``batch_ns`` from the block after the current one."""
+        self._batch_ns = _whole_seconds("batch", batch_ns)
 
     def advance(self) -> Span:
         """Close the current block, return it and plan the next."""
@@ -112,6 +113,12 @@ class Grid:
         unix_ns = start_ns + offset_ns + _SHORTEST_NS
         end_unix_ns = (unix_ns // NS_PER_S + 1) * NS_PER_S
         return end_unix_ns - offset_ns, end_unix_ns
+
+
+def _whole_seconds(name: str, value_ns: int) -> int:
+    if value_ns < NS_PER_S or value_ns % NS_PER_S:
+        raise ValueError(f"{name} of {value_ns} ns: a whole number of seconds is needed")
+    return value_ns
 
 
 def _nearest_second(unix_ns: int) -> int:

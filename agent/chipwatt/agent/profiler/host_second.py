@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from chipwatt.agent.profiler.grid import Span
-from chipwatt.agent.profiler.partial import CELL_NS, Floats, Partial, milliwatts
+from chipwatt.agent.profiler.partial import CELL_NS, Floats, milliwatts
 from chipwatt.agent.profiler.window import PARTIAL_PPM
 from chipwatt.agent.sensing.contract import Sensor
 from chipwatt.agent.timing import Timing
@@ -27,7 +27,11 @@ from chipwatt.core.model import DeviceKind, Domain, Flag
 from chipwatt.core.records import HostSecond
 
 KINDS: Final = ("cpu", "gpu", "memory", "other")
-_CARRIED: Final = Flag.ESTIMATED | Flag.INTEGRATED | Flag.FILTERED | Flag.REPLAYED
+# Plain integers: operators of IntFlag cost as much as a small chore.
+_CARRIED: Final = int(
+    Flag.ESTIMATED | Flag.INTEGRATED | Flag.FILTERED | Flag.REPLAYED | Flag.RATE_REDUCED
+)
+_BEYOND: Final = int(Flag.PEAK_BEYOND_SENSOR)
 
 
 def kind_of(sensor: Sensor) -> str:
@@ -49,21 +53,19 @@ class Bin:
         self._cells: dict[str, Floats] = {}
         self._count = max(1, round(span.length_ns / CELL_NS))
 
-    def add(self, kind: str, energy_uj: int, partial: Partial, timing: Timing) -> None:
-        """Add a piece of a root domain."""
+    def add(self, kind: str, energy_uj: int, cells_uj: Floats | None, timing: Timing) -> None:
+        """Add a piece of a root domain; without cells its energy is spread evenly."""
         self.energy_uj[kind] += energy_uj
-        cells: Floats | float = energy_uj / self._count
-        if partial.cells_uj is not None:
-            cells = partial.cells_uj
+        cells = energy_uj / self._count if cells_uj is None else cells_uj
         self._cells[kind] = self._cells.get(kind, np.zeros(self._count)) + cells
         if not timing.resolves(CELL_NS):
-            self.flags |= Flag.PEAK_BEYOND_SENSOR
+            self.flags |= _BEYOND
 
     def hear(self, covered_ns: int, flags: int) -> None:
         """Count a root domain as heard if it was seen (nearly) throughout."""
         if covered_ns * 1_000_000 >= PARTIAL_PPM * self.span.length_ns:
             self.heard += 1
-        self.flags |= flags & (_CARRIED | Flag.RATE_REDUCED)
+        self.flags |= flags & _CARRIED
 
     @property
     def empty(self) -> bool:

@@ -6,6 +6,7 @@ theirs is one or two segments, and numpy would cost more than the sums.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from chipwatt.core.clock import NS_PER_MS
+from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 from chipwatt.core.columns import MAX_POWER_MW
 
 Floats = NDArray[np.float64]
@@ -23,6 +24,7 @@ SPARSE_NS: Final = 500 * NS_PER_MS
 """A resolution beyond this resolves no span; see ``Timing.resolves``."""
 CELL_NS: Final = 100 * NS_PER_MS
 """Cells in which the power of several sensors is added up."""
+CELLS_A_SECOND: Final = NS_PER_S // CELL_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,12 @@ class Piece:
     holes: Sequence[tuple[int, int]]
     """Times inside that no answer covers."""
 
-    def end_uj(self) -> int:
-        """Interpolate the cumulative energy at the end between the last two edges, exactly."""
-        from_ns, to_ns = self.times_ns[-2], self.times_ns[-1]
-        from_uj, to_uj = self.cumulative_uj[-2], self.cumulative_uj[-1]
-        return from_uj + (to_uj - from_uj) * (self.end_ns - from_ns) // (to_ns - from_ns)
+    def at_uj(self, moment_ns: int) -> int:
+        """Interpolate the cumulative energy between the two edges around a moment, exactly."""
+        last = bisect_left(self.times_ns, moment_ns, 1)
+        from_ns, to_ns = self.times_ns[last - 1], self.times_ns[last]
+        from_uj, to_uj = self.cumulative_uj[last - 1], self.cumulative_uj[last]
+        return from_uj + (to_uj - from_uj) * (moment_ns - from_ns) // (to_ns - from_ns)
 
     def covered_ns(self, until_ns: int) -> int:
         """Return the covered time from the piece's start to ``until_ns``."""
@@ -67,7 +70,7 @@ class Partial:
     shorter: bool = False
     """Whether there are peaks shorter than the shortest level that can be told apart."""
     cells_uj: Floats | None = None
-    """Energy in each cell of the block; None: evenly spread."""
+    """Energy in each cell of the block, or blocks; None: evenly spread."""
 
 
 def milliwatts(power: float) -> int:

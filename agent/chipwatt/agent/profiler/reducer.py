@@ -1,28 +1,37 @@
 """Readings in, records out: a state machine without clock or I/O that works in small chores.
 
 ``observe`` only appends to a ledger. Everything else waits for ``step``: one
-sensor's block of a second, one window to write out, or one host second, the
-oldest first.
+sensor's blocks, one window to write out, or one host second, the oldest first.
+
+A block is a second. Blocks wait until the batch in which they are handed out
+ends, and a sensor's are then reduced together, which costs a tenth of one by one;
+as many at once as the fastest polling leaves time for, so that no deadline is
+missed over it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from chipwatt.agent.ledger import Ledger
+from chipwatt.agent.profiler.closed import Memory
 from chipwatt.agent.profiler.grid import Grid, Span
 from chipwatt.agent.profiler.host_second import Bin, HostSeconds
-from chipwatt.agent.profiler.track import Memory, Track
-from chipwatt.agent.profiler.window import Counts
+from chipwatt.agent.profiler.standing import Turn
+from chipwatt.agent.profiler.stillness import Stillness
+from chipwatt.agent.profiler.track import Track
 from chipwatt.agent.sensing.contract import Sensor
 from chipwatt.agent.timing import Timing
-from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 from chipwatt.core.model import GapReason
 from chipwatt.core.records import DeviceWindow, Gap, HostSecond, Records, Throttle
 
 __all__ = ["Memory", "Reducer"]
 
+_MOST_BLOCKS = 10
+"""Reduced in one chore, at most: about half a millisecond."""
 _ROWS = 200
 """Device windows in one payload: at 160 buckets each they stay below its 256 KiB."""
 
@@ -32,7 +41,7 @@ class _Block:
     """A block whose time is over, on its way through the tracks."""
 
     span: Span
-    counts: list[Counts]
+    turns: list[Turn]
     bin: Bin
 
 
@@ -65,15 +74,7 @@ class Reducer:
             for s in sensors
         ]
         self._absent = list(remembered.values())
-        for track in self._tracks:
-            track.siblings = [
-                other.ledger
-                for other in self._tracks
-                if other is not track
-                and other.ledger.counter
-                and track.ledger.counter
-                and other.sensor.interface is track.sensor.interface
-            ]
+        self._stillness = Stillness(sensors, [track.ledger for track in self._tracks])
         self._observe = [track.ledger.observe for track in self._tracks]
         self._host = HostSeconds(sum(s.root for s in sensors))
         self._blocks: deque[_Block] = deque()
@@ -81,16 +82,34 @@ class Reducer:
         """Number of the oldest block in ``_blocks``."""
         self._done = [0] * len(self._tracks)
         """Number of each track's next block."""
+        self._wanted = 0
+        """Number of the first block that nobody waits for yet: past the newest end of a batch."""
+        self._at_once = 0
+        """Blocks that one chore may reduce; 0 to be worked out anew."""
         self._turn = 0
+        self._asleep = False
+        """Whether no sensor has a chore before the next block's end."""
         self._windows: list[DeviceWindow] = []
         self._seconds: list[HostSecond] = []
         self._batches: list[Records] = []
         self._finished_memory = self._memory_now()
         self._memory = self._finished_memory
 
+    def set_batch(self, batch_ns: int) -> None:
+        """Hand batches out every ``batch_ns``, whole seconds, from the next one on."""
+        self._grid.set_batch(batch_ns)
+
     def observe(self, position: int, mono_ns: int, value: int) -> None:
         """Take one reading; an equal stamp is not a new one."""
         self._observe[position](mono_ns, value)
+
+    def observer(self, position: int) -> Callable[[int, int], None]:
+        """Return ``observe`` of one sensor, for whoever has many readings."""
+        return self._observe[position]
+
+    def ledgers(self) -> list[Ledger]:
+        """Return every sensor's ledger, for looking only."""
+        return [track.ledger for track in self._tracks]
 
     def due(self, position: int, polls: int = 1) -> None:
         """Count polls that were due."""
@@ -112,6 +131,7 @@ class Reducer:
         track.ledger.retime(
             Timing(track.ledger.counter, sensor.stamped, refresh_ns, averaging_ns, period_ns)
         )
+        self._at_once = 0
 
     def throttled(self, position: int, throttle: Throttle) -> None:
         """Take a limit and cumulative throttled times."""
@@ -135,7 +155,7 @@ class Reducer:
         if mono_ns >= self._grid.current.end_ns:
             self._enqueue(self._grid.advance())
             return True
-        return bool(self._blocks) and self._chore(mono_ns)
+        return not self._asleep and bool(self._blocks) and self._chore(mono_ns)
 
     def take(self) -> list[Records]:
         """Hand out finished batches, oldest first."""
@@ -174,8 +194,13 @@ class Reducer:
         return list(self._memory)
 
     def _enqueue(self, span: Span) -> None:
-        counts = [track.counts() for track in self._tracks]
-        self._blocks.append(_Block(span, counts, Bin(span)))
+        into, stuck = Bin(span), self._stillness.suspects()
+        turns = [t.turn(span, into, suspect=n in stuck) for n, t in enumerate(self._tracks)]
+        self._blocks.append(_Block(span, turns, into))
+        self._asleep = False
+        if span.ends_batch or span.ends_window:
+            self._wanted = self._first + len(self._blocks)
+            self._at_once = 0
 
     def _chore(self, mono_ns: int | None) -> bool:
         """Do the next chore; without a time nothing is waited for. False: all wait."""
@@ -186,17 +211,41 @@ class Reducer:
         if min(self._done, default=self._first + 1) > self._first:
             self._close_second(self._blocks.popleft())
             return True
+        self._asleep = mono_ns is not None
         for _ in self._tracks:
             self._turn = (self._turn + 1) % len(self._tracks)
-            track, index = self._tracks[self._turn], self._done[self._turn] - self._first
-            if index >= len(self._blocks):
-                continue
-            block = self._blocks[index]
-            if mono_ns is None or track.ready(block.span.end_ns, mono_ns):
-                track.advance(block.span, block.counts[self._turn], block.bin)
-                self._done[self._turn] += 1
+            if self._advance(self._turn, mono_ns):
+                self._asleep = False
                 return True
         return False
+
+    def _leeway(self) -> int:
+        """Return how many blocks may be reduced at once: a chore fits between two polls."""
+        periods_ns = [track.timing.period_ns for track in self._tracks if track.settled]
+        return max(1, min(_MOST_BLOCKS, min(periods_ns, default=0) // NS_PER_MS))
+
+    def _advance(self, number: int, mono_ns: int | None) -> bool:
+        """Reduce the blocks of one sensor that are due; False where none is."""
+        track, blocks = self._tracks[number], self._blocks
+        index = self._done[number] - self._first
+        if index >= len(blocks):
+            return False
+        self._at_once = self._at_once or self._leeway()
+        most = self._at_once if track.settled else 1
+        wanted = self._wanted - self._done[number]
+        together = min(most, len(blocks) - index, wanted if wanted > 0 else most)
+        if mono_ns is not None:
+            # What was known of a silent sensor until now must not wait for what it says next.
+            silent = track.silent(mono_ns)
+            together = 1 if silent else together
+            if wanted <= 0 and together < most and not silent:
+                return False
+            if not track.ready(blocks[index + together - 1].span.end_ns, mono_ns):
+                self._asleep = False
+                return False
+        turns = [blocks[n].turns[number] for n in range(index, index + together)]
+        self._done[number] += track.advance(turns)
+        return True
 
     def _close_second(self, block: _Block) -> None:
         self._first += 1

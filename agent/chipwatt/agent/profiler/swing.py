@@ -8,6 +8,7 @@ of the three highest points, and the attenuation by the 10 ms mean is undone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ def find_swing(series: Sequence[NDArray[np.float64]], top_mhz: int) -> Swing | N
     if count < SHORTEST:
         return None
     power_mw = np.concatenate(series)
-    window = np.hanning(count + 1)[:-1]
+    window = _hann(count)
     lines = np.fft.rfft((power_mw - power_mw.mean()) * window)
     weights = lines.real**2 + lines.imag**2
     frequency_hz = np.arange(len(lines)) / (count * SAMPLE_S)
@@ -58,6 +59,12 @@ def find_swing(series: Sequence[NDArray[np.float64]], top_mhz: int) -> Swing | N
     share = weights[band].sum() / weights[1:].sum()
     frequency_mhz = min(max(round(1000 * hz), LOW_MHZ), top_mhz)
     return Swing(frequency_mhz, round(amplitude_mw), min(1_000_000, round(1e6 * share)))
+
+
+@lru_cache(maxsize=4)
+def _hann(count: int) -> NDArray[np.float64]:
+    window: NDArray[np.float64] = np.hanning(count + 1)[:-1]
+    return window
 
 
 def _parabola(weights: NDArray[np.float64], peak: int) -> tuple[float, float]:

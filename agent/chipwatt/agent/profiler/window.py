@@ -19,6 +19,7 @@ from chipwatt.core.records import DeviceWindow, PowerHistogram, Profile, Provena
 
 PARTIAL_PPM: Final = 950_000
 """Less coverage than this is PARTIAL."""
+_BEYOND: Final = int(Flag.PEAK_BEYOND_SENSOR)
 _MAX_US: Final = (1 << 32) - 1
 
 
@@ -61,7 +62,7 @@ class Window:
             self._extremes[name] = max(value, self._extremes.get(name, 0))
         unresolved = not all(timing.resolves(span * NS_PER_MS) for span in SPANS_MS)
         if unresolved or partial.shorter:
-            self.flags |= Flag.PEAK_BEYOND_SENSOR
+            self.flags |= _BEYOND
         if partial.series_mw is None:
             self._series.clear()
         else:

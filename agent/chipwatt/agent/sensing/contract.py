@@ -12,7 +12,7 @@ the rest goes on).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -28,6 +28,15 @@ class Quantity(IntEnum):
     """A counter of µJ since the start of its epoch."""
     POWER_MW = 2
     """A gauge of mW."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Between what its power limit may be set, and what it is by default; None not told."""
+
+    min_mw: int | None = None
+    max_mw: int | None = None
+    default_mw: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,8 @@ class Sensor:
     refresh_ns: int = 0
     """What the vendor documents; the sampler measures it and believes that. 0 not known."""
     averaging_ns: int = 0
-    """Trailing window over which the vendor averages a gauge; 0 instantaneous."""
+    """Trailing window over which the vendor says that a gauge is averaged; 0 instantaneous, or
+    nothing is said. The sampler measures it where it can, and believes that."""
     max_power_mw: int = 2_000_000
     """Above this a change is impossible: a reset, a sentinel or a spike."""
     stamped: bool = False
@@ -58,6 +68,10 @@ class Sensor:
     new stamp is then a new sample. Else it is the time of the poll."""
     flags: int = 0
     """``Flag`` bits set in every window of this sensor (ESTIMATED, FILTERED, REPLAYED)."""
+    limits: Limits = field(default_factory=Limits)
+    """For people on this host only."""
+    contains: tuple[DeviceId, ...] = ()
+    """Devices inside a module whose own sensors would repeat a part of it, as far as known."""
 
     @property
     def statistic(self) -> Statistic:

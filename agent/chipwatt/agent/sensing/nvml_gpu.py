@@ -26,7 +26,8 @@ Field = tuple[int, int]
 """Field id and power scope."""
 SCOPE_GPU, SCOPE_MODULE, SCOPE_MEMORY = 0, 1, 2
 ENERGY_MJ, POWER_AVERAGE_MW, POWER_INSTANT_MW = 83, 185, 186
-POWER_MAX_LIMIT_MW, POWER_CURRENT_LIMIT_MW = 188, 190
+POWER_MIN_LIMIT_MW, POWER_MAX_LIMIT_MW, POWER_DEFAULT_LIMIT_MW = 187, 188, 189
+POWER_CURRENT_LIMIT_MW = 190
 
 # Cumulative ns under each clocks event reason. Low utilisation (78) is no throttling, and
 # reasons without a counter cannot be told in time, so they are left out.

@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from chipwatt.agent.sensing import nvml_gpu as gpus
-from chipwatt.agent.sensing.contract import Quantity, Sensor
+from chipwatt.agent.sensing.contract import Limits, Quantity, Sensor
 from chipwatt.agent.sensing.nvml_binding import ask, read_fields
 from chipwatt.agent.sensing.nvml_gpu import Channel, Field, Gpu
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock
@@ -42,6 +42,9 @@ _NEAR: Final = math.log(1.25)
 """Energy and mean power of one thing agree this well over a second of a varying load."""
 _MODULE_MAX_MW: Final = 6_000_000
 """Taken where a module does not tell its limit; a GB300's is 2900 W."""
+_LIMITS: Final = (
+    gpus.POWER_MIN_LIMIT_MW, gpus.POWER_MAX_LIMIT_MW, gpus.POWER_DEFAULT_LIMIT_MW,
+)  # fmt: skip
 _POWERS: Final = (
     (gpus.SCOPE_GPU, Domain.BOARD),
     (gpus.SCOPE_MODULE, Domain.MODULE),
@@ -59,7 +62,8 @@ def probe(nvml: Any, index: int, max_power_mw: int) -> Gpu | None:
         return None
     gpu = Gpu(index, handle, str(ask(nvml, nvml.nvmlDeviceGetUUID, handle)))
     has_mean = _has_mean(nvml, handle)
-    wanted = [(gpus.ENERGY_MJ, gpus.SCOPE_GPU), (gpus.POWER_MAX_LIMIT_MW, gpus.SCOPE_MODULE)]
+    wanted = [(gpus.ENERGY_MJ, gpus.SCOPE_GPU)]
+    wanted += [(field, gpus.SCOPE_MODULE) for field in _LIMITS]
     wanted += [(field, scope) for scope, _ in _POWERS
                for field in (gpus.POWER_INSTANT_MW, gpus.POWER_AVERAGE_MW)]  # fmt: skip
     answers = _answers(nvml, handle, wanted)
@@ -68,15 +72,16 @@ def probe(nvml: Any, index: int, max_power_mw: int) -> Gpu | None:
     for scope, domain in _POWERS:
         sensor = replace(board, domain=domain, root=domain is not Domain.MEMORY)
         if domain is Domain.MODULE:
-            most_mw = answers.get((gpus.POWER_MAX_LIMIT_MW, scope), 0) * 3 // 2
+            limits = Limits(*(answers.get((field, scope)) or None for field in _LIMITS))
             sensor = replace(
                 sensor,
                 device=_own_module(board.device, index),
                 label=f"module of {board.label}",
-                max_power_mw=most_mw or _MODULE_MAX_MW,
+                max_power_mw=(limits.max_mw or 0) * 3 // 2 or _MODULE_MAX_MW,
+                limits=limits,
             )
         elif domain is Domain.MEMORY:
-            sensor = replace(sensor, label=f"memory of {board.label}")
+            sensor = replace(sensor, label=f"memory of {board.label}", limits=Limits())
         gpu.channels += _powers(scope, sensor, answers, has_mean=has_mean)
         if domain is Domain.BOARD:
             gpu.channels += _usage(nvml, handle, sensor, gpu.channels, has_mean=has_mean)
@@ -84,7 +89,10 @@ def probe(nvml: Any, index: int, max_power_mw: int) -> Gpu | None:
 
 
 def settle_modules(nvml: Any, found: Sequence[Gpu], clock: Clock) -> None:
-    """Name modules by the CPU that they hang on, and say whose energy the counters count."""
+    """Name modules by the CPU that they hang on, and say whose energy the counters count.
+
+    Grace's own meters name CPU and module of a socket alike.
+    """
     outer = [g for g in found if any(c.sensor.domain is Domain.MODULE for c in g.channels)]
     if not outer:
         return
@@ -92,8 +100,16 @@ def settle_modules(nvml: Any, found: Sequence[Gpu], clock: Clock) -> None:
     ranks = sorted({cpu for cpu in cpus.values() if cpu is not None})
     for gpu in outer:
         cpu = cpus[gpu.index]
-        if cpu is not None:
-            _move(gpu, Domain.MODULE, DeviceId(DeviceKind.MODULE, ranks.index(cpu)))
+        if cpu is None:
+            _settle(gpu, contains=(_device(nvml, gpu),))
+            continue
+        beside = [_device(nvml, other) for other in found if cpus[other.index] == cpu]
+        number = ranks.index(cpu)
+        _settle(
+            gpu,
+            device=DeviceId(DeviceKind.MODULE, number),
+            contains=(*beside, DeviceId(DeviceKind.CPU, number)),
+        )
     for gpu in _of_module(nvml, outer, clock):
         module = next(c.sensor for c in gpu.channels if c.sensor.domain is Domain.MODULE)
         for channel in gpu.channels:
@@ -116,7 +132,9 @@ def _board(nvml: Any, gpu: Gpu, max_power_mw: int) -> Sensor:
     handle = gpu.handle
     mode = ask(nvml, nvml.nvmlDeviceGetMigMode, handle)
     name = ask(nvml, nvml.nvmlDeviceGetName, handle) or "GPU"
-    limits = ask(nvml, nvml.nvmlDeviceGetPowerManagementLimitConstraints, handle)
+    range_mw = ask(nvml, nvml.nvmlDeviceGetPowerManagementLimitConstraints, handle)
+    least_mw, most_mw = map(int, range_mw or (0, 0))
+    usual_mw = ask(nvml, nvml.nvmlDeviceGetPowerManagementDefaultLimit, handle)
     return Sensor(
         device=_device(nvml, gpu),
         domain=Domain.BOARD,
@@ -125,7 +143,8 @@ def _board(nvml: Any, gpu: Gpu, max_power_mw: int) -> Sensor:
         root=True,
         label=f"{gpu.index} {name}" + (" (MIG)" if mode and mode[0] else ""),
         refresh_ns=REFRESH_NS,
-        max_power_mw=(int(limits[1]) * 3 // 2 if limits else 0) or max_power_mw,
+        max_power_mw=most_mw * 3 // 2 or max_power_mw,
+        limits=Limits(least_mw or None, most_mw or None, usual_mw or None),
     )
 
 
@@ -190,10 +209,10 @@ def _first_cpu(nvml: Any, handle: Any) -> int | None:
     return (whole & -whole).bit_length() - 1 if whole else None
 
 
-def _move(gpu: Gpu, domain: Domain, device: DeviceId) -> None:
+def _settle(gpu: Gpu, **known: Any) -> None:
     for channel in gpu.channels:
-        if channel.sensor.domain is domain:
-            channel.sensor = replace(channel.sensor, device=device)
+        if channel.sensor.domain is Domain.MODULE:
+            channel.sensor = replace(channel.sensor, **known)
 
 
 def _of_module(nvml: Any, outer: Sequence[Gpu], clock: Clock) -> list[Gpu]:

@@ -50,8 +50,26 @@ class Zone:
     domain: Domain
 
     def modulus(self) -> tuple[int, int]:
-        """Return the counter's modulus and smallest step in µJ; (0, 1) where no range is given."""
-        return modulus_of_range(read_int(self.folder / "max_energy_range_uj") or 0)
+        """Return the counter's modulus and smallest step in µJ.
+
+        That is (0, 1) where no range is given, or a wrong one (``beyond_range``): all
+        readings would be called impossible. Without a modulus they count, and a wrap
+        is told as a reset.
+        """
+        return modulus_of_range(0 if self.beyond_range() else self._range_uj())
+
+    def beyond_range(self) -> str:
+        """Say by what the counter is beyond its range; empty where it is inside, or closed."""
+        value_uj, range_uj = read_int(self.folder / "energy_uj") or 0, self._range_uj()
+        if not 0 < range_uj < value_uj:
+            return ""
+        return (
+            f"{self.folder}: energy_uj shows {value_uj}, beyond max_energy_range_uj {range_uj}, "
+            "which is therefore not believed: a wrap of this counter will be told as a reset"
+        )
+
+    def _range_uj(self) -> int:
+        return read_int(self.folder / "max_energy_range_uj") or 0
 
     def max_power_mw(self) -> int:
         """Return 1.5 times the largest power in mW that any constraint of the zone names.

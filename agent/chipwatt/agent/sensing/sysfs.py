@@ -18,6 +18,7 @@ import os
 from pathlib import Path
 
 from chipwatt.agent.sensing.contract import TransientReadError
+from chipwatt.core.clock import NS_PER_MS
 
 _TRANSIENT = frozenset(
     {
@@ -27,6 +28,9 @@ _TRANSIENT = frozenset(
 )  # fmt: skip
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ENXIO, errno.ESTALE, errno.ENOTDIR})
 _TEXT_BYTES = 64  # a decimal 64-bit number, its sign and newline fit three times
+_LOOK_NS = 20 * NS_PER_MS
+"""A removed file may pass for a counter that stands still for this long; a gap of that length is
+too short to be told as one."""
 
 
 class Vanished(Exception):
@@ -40,30 +44,35 @@ class Attribute:
         """Open ``path``; raises OSError."""
         self.path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._last: int | None = None
+        self._text: bytes | None = None
+        self._value = 0
+        self._look_ns = 0
 
-    def read(self) -> int:
+    def read(self, now_ns: int | None = None) -> int:
         """Return the value now.
 
-        Raises TransientReadError where this read failed and Vanished where the
-        file was removed. A file that repeats its value, or shows none, is asked
-        whether it still has a name: outside sysfs (bind mounts, fakes) a removed file
-        stays readable through an open descriptor, frozen for ever.
+        Raises TransientReadError where this read failed or gave anything but a
+        decimal number, and Vanished where the file was removed. A file that repeats
+        its value, or shows none, is asked whether it still has a name: outside sysfs
+        (bind mounts, fakes) a removed file stays readable through an open
+        descriptor, frozen for ever. That costs more than the read itself, so whoever
+        reads often gives the time and has it asked every 20 ms.
         """
         try:
             text = os.pread(self._fd, _TEXT_BYTES, 0)
         except OSError as error:
             raise outcome(error, self.path) from None
-        try:
-            value = int(text)
-        except ValueError:
+        if text != self._text:
+            if not is_decimal(text):
+                if self._removed():
+                    raise Vanished(str(self.path))
+                raise TransientReadError(f"{self.path}: {text[:32]!r} is no number")
+            self._text, self._value = text, int(text)
+        elif now_ns is None or now_ns >= self._look_ns:
             if self._removed():
-                raise Vanished(str(self.path)) from None
-            raise TransientReadError(f"{self.path}: {text[:32]!r} is no number") from None
-        if value == self._last and self._removed():
-            raise Vanished(str(self.path))
-        self._last = value
-        return value
+                raise Vanished(str(self.path))
+            self._look_ns = (now_ns or 0) + _LOOK_NS
+        return self._value
 
     def _removed(self) -> bool:
         return os.fstat(self._fd).st_nlink == 0
@@ -73,6 +82,15 @@ class Attribute:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def is_decimal(text: bytes) -> bool:
+    """Whether ``text`` is a number as the kernel writes one.
+
+    ``int`` takes more: ``1_0``, ``+1``, blanks in front, digits of other scripts.
+    """
+    digits = text.rstrip().removeprefix(b"-")
+    return digits.isdigit() and len(digits) < _TEXT_BYTES
 
 
 def outcome(error: OSError, path: Path) -> Exception:
@@ -97,8 +115,6 @@ def read_text(path: Path) -> str | None:
 
 
 def read_int(path: Path) -> int | None:
-    """Return a small file's integer; None where it cannot be read or is none."""
-    try:
-        return int(read_text(path) or "")
-    except ValueError:
-        return None
+    """Return a small file's decimal integer; None where it cannot be read or is none."""
+    text = read_text(path) or ""
+    return int(text) if is_decimal(text.encode()) else None

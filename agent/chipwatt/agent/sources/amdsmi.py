@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 
 from chipwatt.agent.sensing.amdsmi_binding import load_binding
 from chipwatt.agent.sensing.contract import (
+    Limits,
     Quantity,
     Reading,
     Sensor,
@@ -162,7 +163,8 @@ class AmdSmiSource:
             return None
         if power_mw == 0 and self._graphics_version(handle) == _MI200_GRAPHICS:
             return None  # second die: its sibling reports for both
-        limit_mw = self._limit_mw(handle, "max_power_cap")
+        keys = ("min_power_cap", "max_power_cap", "default_power_cap")
+        limits = Limits(*(self._limit_mw(handle, key) for key in keys))
         sensor = Sensor(
             device=DeviceId(DeviceKind.GPU, 0, pci_uid(address)),
             domain=Domain.BOARD,
@@ -172,8 +174,9 @@ class AmdSmiSource:
             label=address,
             resolution_uj=16 if unit_uj else 1,
             refresh_ns=_REFRESH_NS,
-            max_power_mw=(limit_mw or self._config.max_socket_power_w * 1000) * 3 // 2,
+            max_power_mw=(limits.max_mw or self._config.max_socket_power_w * 1000) * 3 // 2,
             stamped=stamped and unit_uj is not None,
+            limits=limits,
         )
         return _Card(handle, sensor, unit_uj, DeviceClock() if sensor.stamped else None)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from chipwatt.agent.sensing.contract import (
+    Limits,
     Quantity,
     Reading,
     Sensor,
@@ -170,7 +171,8 @@ class HwmonSource:
         meaning, number = found
         gauge = stem.startswith("power")
         averaging_ms = read_int(path.with_name(f"{stem}_average_interval")) or chip.averaging_ms
-        cap_uw = read_int(path.with_name(f"{stem}_cap_max")) or 0
+        caps = (read_int(path.with_name(f"{stem}_cap_{end}")) for end in ("min", "max", "default"))
+        limits = Limits(*(None if cap_uw is None else cap_uw // 1000 for cap_uw in caps))
         return Sensor(
             device=_device(chip, meaning, number, address, path),
             domain=meaning.domain,
@@ -180,7 +182,8 @@ class HwmonSource:
             label=f"{read_text(path.parent / 'name') or address} {label}".strip(),
             refresh_ns=chip.refresh_ms * 1_000_000,
             averaging_ns=averaging_ms * 1_000_000 if gauge else 0,
-            max_power_mw=cap_uw * 3 // 2000 or self._config.max_power_w * 1000,
+            max_power_mw=(limits.max_mw or 0) * 3 // 2 or self._config.max_power_w * 1000,
+            limits=limits,
         )
 
 

@@ -19,11 +19,13 @@ from chipwatt.agent.spool.record import (
     pack_cursor,
     unpack_cursor,
 )
-from chipwatt.agent.spool.segment import SUFFIX, Segment
+from chipwatt.agent.spool.segment import SENT, SUFFIX, Segment
 from chipwatt.core import log
 from chipwatt.core.errors import SpoolError
 
 DAMAGED = ".damaged"
+MERGING = "merging"
+"""A segment that is to replace others, until it is complete."""
 _log = log.get(__name__)
 
 
@@ -68,11 +70,19 @@ def find(directory: Path) -> Found:
     """Read everything there is, cut a torn tail, set unreadable segments aside."""
     found = Found(cursor=_read_cursor(directory))
     found.highest_number = found.cursor.segment
+    replaced = 0
     for path in sorted(directory.iterdir()):
         if path.suffix in (SUFFIX, DAMAGED) and path.stem.isdigit():
             found.highest_number = max(found.highest_number, int(path.stem))
-            if path.suffix == SUFFIX:
-                _add_segment(found, path)
+            if path.suffix == SUFFIX and int(path.stem) <= replaced:
+                path.unlink()  # the process ended before it did
+            elif path.suffix == SUFFIX:
+                replaced = _add_segment(found, path)
+                found.highest_number = max(found.highest_number, replaced)
+        elif path.name == MERGING or (
+            path.suffix == SENT and not path.with_suffix(SUFFIX).exists()
+        ):
+            path.unlink()
     _scan_all(found)
     return found
 
@@ -96,28 +106,36 @@ def _read_cursor(directory: Path) -> Position:
     return position
 
 
-def _add_segment(found: Found, path: Path) -> None:
+def _add_segment(found: Found, path: Path) -> int:
+    """Add a segment or set it aside; returns the last number that it stands for."""
     header = segments.read_header(path)
     if header is not None and header.number == int(path.stem):
-        found.segments.append(Segment(path, header))
-        return
+        sent = path.with_suffix(SENT).exists() or header.number <= found.cursor.segment
+        found.segments.append(Segment(path, header, sent=sent))
+        return header.last_number
     data = path.read_bytes()
     lost = data.count(FRAME_MAGIC)
     if not lost and len(data) <= SEGMENT_HEADER_BYTES:  # the process ended while it made it
         path.unlink()
-        return
+        return 0
     path.rename(path.with_suffix(DAMAGED))
     found.lost += lost
     _log.error("spool segment without a readable header set aside", path=path, records_lost=lost)
+    return 0
 
 
 def _scan_all(found: Found) -> None:
     for segment, after in zip_longest(found.segments, found.segments[1:]):
-        follows = after is not None and after.header.number == segment.header.number + 1
-        limit = after.header.previous_end if after is not None and follows else None
+        header = segment.header
+        follows = after is not None and after.header.number == header.last_number + 1
+        # A merged segment was whole before it had its name; what follows tells of the old one.
+        bounded = after is not None and follows and not header.resolution_ns
+        limit = after.header.previous_end if after is not None and bounded else None
         found.last = segment.scan(limit) or found.last
-        if follows and after is not None and after.header.epoch == segment.header.epoch:
+        if after is not None and follows and after.header.epoch == header.epoch:
             segment.lost += max(0, after.header.first_sequence - segment.next_sequence)
+        else:
+            segment.lost += segment.lost_at_end
         if after is None:
             found.torn = _cut_tail(segment)
         if segment.lost:

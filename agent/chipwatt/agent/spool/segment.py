@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chipwatt.agent.spool.record import (
     SEGMENT_HEADER_BYTES,
     Frame,
+    Record,
     SegmentHeader,
+    begun,
+    pack_frame,
     scan,
     unpack_frame,
 )
 
 SUFFIX = ".seg"
+SENT = ".sent"
+"""Of the mark beside a segment any of whose records may be at a collector."""
 Sync = Callable[[int], None]
 """``os.fsync`` or what a test puts in its place."""
 
@@ -27,63 +32,98 @@ class Segment:
     Methods raise OSError as the file system does.
     """
 
-    def __init__(self, path: Path, header: SegmentHeader) -> None:
+    def __init__(self, path: Path, header: SegmentHeader, *, sent: bool = False) -> None:
         self.path = path
         self.header = header
+        self.sent = sent
+        """Whether a record of it may have left this host: then it is never merged."""
         self.end = SEGMENT_HEADER_BYTES
         """Where the next frame goes; what lies beyond is no record."""
         self.next_sequence = header.first_sequence
         self.lost = 0
         """Records known to have been here that cannot be read."""
-        self._starts = array("Q")
-        self._ends = array("Q")
+        self.lost_at_end = 0
+        """Records that seem to have begun behind the last good one, as ``scan`` found it."""
+        self.starts = array("Q")
+        self.ends = array("Q")
+        self.firsts = array("Q")
+        """First sequence that each record stands for."""
+        self.lasts = array("Q")
+        self.unix_ns = array("Q")
+        """When each record, or the first that it stands for, was appended."""
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self.ends)
 
     @property
     def last_end(self) -> int:
         """End of the last good record; 0 where there is none."""
-        return self._ends[-1] if self._ends else 0
+        return self.ends[-1] if self.ends else 0
+
+    @property
+    def mark(self) -> Path:
+        """The file whose presence says ``sent``."""
+        return self.path.with_suffix(SENT)
+
+    def index_after(self, offset: int) -> int:
+        """Return the index of the first record that ends after ``offset``."""
+        return bisect_right(self.ends, offset)
 
     def after(self, offset: int) -> int:
         """Return how many records end after ``offset``."""
-        return len(self._ends) - bisect_right(self._ends, offset)
+        return len(self) - self.index_after(offset)
 
-    def frames(self, offset: int, max_bytes: int) -> tuple[list[Frame], int]:
-        """Read the records that end after ``offset``, at least one, then up to ``max_bytes``.
+    def expected(self, index: int) -> int:
+        """Return the sequence with which record ``index`` would begin if none before it is lost."""
+        return self.lasts[index - 1] + 1 if index else self.header.first_sequence
 
-        Returns them and how many more could not be read since their bytes
-        have changed; those are no longer among the segment's records.
+    def frames(self, first: int, max_bytes: int) -> list[Frame]:
+        """Read records from index ``first`` on: one, then up to ``max_bytes`` or a lost one.
+
+        Fewer, even none, where bytes have changed: those that cannot be read
+        are no longer among the segment's records, and count as ``lost``.
         """
-        first = bisect_right(self._ends, offset)
-        if first == len(self._ends):
-            return [], 0
-        last = max(first, bisect_right(self._ends, self._starts[first] + max_bytes) - 1)
-        base = self._starts[first]
+        if first >= len(self):
+            return []
+        last = max(first, bisect_right(self.ends, self.starts[first] + max_bytes) - 1)
+        base = self.starts[first]
         with self.path.open("rb") as file:
             file.seek(base)
-            data = file.read(self._ends[last] - base)
+            data = file.read(self.ends[last] - base)
         good: list[Frame] = []
-        bad: list[int] = []
         for index in range(first, last + 1):
-            frame = unpack_frame(self.header.seed, data, self._starts[index] - base)
+            if good and self.firsts[index] != self.expected(index):
+                break
+            frame = unpack_frame(self.header.seed, data, self.starts[index] - base)
             if frame is None:
-                bad.append(index)
-            else:
-                good.append(frame._replace(start=frame.start + base, end=frame.end + base))
-        for index in reversed(bad):
-            del self._starts[index], self._ends[index]
-        self.lost += len(bad)
-        return good, len(bad)
+                self._lose(index)
+                break
+            good.append(frame._replace(start=frame.start + base, end=frame.end + base))
+        return good
 
-    def take(self, sizes: list[int]) -> None:
-        """Count frames as records that now stand at the segment's end."""
-        for size in sizes:
-            self._starts.append(self.end)
+    def record(self, index: int) -> Record | None:
+        """Read one record; None where its bytes have changed."""
+        with self.path.open("rb") as file:
+            file.seek(self.starts[index])
+            frame = unpack_frame(self.header.seed, file.read(self.ends[index] - self.starts[index]))
+        return frame.record if frame is not None else None
+
+    def append(self, descriptor: int, records: Sequence[Record]) -> list[int]:
+        """Write records behind the end; they count once ``take`` is told the sizes returned."""
+        frames = [pack_frame(self.header.seed, record) for record in records]
+        write(descriptor, b"".join(frames), self.end)
+        return [len(frame) for frame in frames]
+
+    def take(self, records: Sequence[Record], sizes: Sequence[int]) -> None:
+        """Count records of these frame sizes as standing at the segment's end."""
+        for record, size in zip(records, sizes, strict=True):
+            self._add(record, self.end, self.end + size)
             self.end += size
-            self._ends.append(self.end)
-        self.next_sequence += len(sizes)
+
+    def delete(self) -> None:
+        """Delete the file, then its mark: what is there is never without the mark it needs."""
+        self.path.unlink(missing_ok=True)
+        self.mark.unlink(missing_ok=True)
 
     def scan(self, limit: int | None) -> Frame | None:
         """Find the records, up to ``limit`` bytes, in a file that was just opened.
@@ -94,18 +134,33 @@ class Segment:
         last: Frame | None = None
         for found in scan(self.header.seed, data, SEGMENT_HEADER_BYTES):
             if isinstance(found, Frame):
-                self.lost += found.sequence - self.next_sequence
-                self.next_sequence = found.sequence + 1
-                self._starts.append(found.start)
-                self._ends.append(found.end)
+                self.lost += found.record.first_sequence - self.next_sequence
+                self._add(found.record, found.start, found.end)
                 last = found
+            elif found.end == len(data):
+                self.lost_at_end = begun(self.header.seed, data, found)
         self.end = self.last_end or SEGMENT_HEADER_BYTES
         return last
 
+    def _add(self, record: Record, start: int, end: int) -> None:
+        self.starts.append(start)
+        self.ends.append(end)
+        self.firsts.append(record.first_sequence)
+        self.lasts.append(record.sequence)
+        self.unix_ns.append(record.unix_ns)
+        self.next_sequence = record.sequence + 1
 
-def create(directory: Path, header: SegmentHeader, sync: Sync) -> tuple[Segment, int]:
-    """Make a segment, durable by name and content; returns it and its descriptor for ``write``."""
-    path = directory / f"{header.number:08d}{SUFFIX}"
+    def _lose(self, index: int) -> None:
+        self.lost += self.lasts[index] - self.firsts[index] + 1
+        for column in (self.starts, self.ends, self.firsts, self.lasts, self.unix_ns):
+            del column[index]
+
+
+def create(
+    directory: Path, header: SegmentHeader, sync: Sync, *, name: str = ""
+) -> tuple[Segment, int]:
+    """Make a segment, durable by name and content; returns it and its descriptor to write to."""
+    path = directory / (name or f"{header.number:08d}{SUFFIX}")
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from chipwatt.agent.spool import directory as directories
 from chipwatt.agent.spool import segment as segments
-from chipwatt.agent.spool.contract import SpoolConfig, SpoolCounts, Spooled
-from chipwatt.agent.spool.record import Position, SegmentHeader, pack_frame
+from chipwatt.agent.spool.coarsening import Room
+from chipwatt.agent.spool.contract import Merging, SpoolConfig, SpoolCounts, Spooled
+from chipwatt.agent.spool.damage import gap_record, lost_before
+from chipwatt.agent.spool.merger import MergeFailed, Merger
+from chipwatt.agent.spool.record import FRAME_HEADER_BYTES, Position, Record, SegmentHeader
 from chipwatt.agent.spool.segment import Segment, Sync
+from chipwatt.agent.spool.tally import Tally, unsettled
 from chipwatt.core import log
 from chipwatt.core.errors import SpoolError
 
@@ -28,6 +33,9 @@ class Spool:
         boot_id: bytes,
         config: SpoolConfig | None = None,
         sync: Sync = os.fsync,
+        *,
+        merging: Merging | None = None,
+        unix_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Open the spool in ``directory``, made where there is none, and mend what a crash left.
 
@@ -37,6 +45,8 @@ class Spool:
         self._boot_id = boot_id
         self._config = config or SpoolConfig()
         self._sync = sync
+        self.merging: Merging = merging or Merger()
+        self._unix_ns = unix_ns
         self._descriptor = -1
         self._lock = -1
         try:
@@ -48,8 +58,8 @@ class Spool:
         self._segments = found.segments
         self._cursor = found.cursor
         self._number = found.highest_number
-        self._dropped = self._epochs = 0
-        self._damaged = found.lost + sum(segment.lost for segment in found.segments)
+        self._tally = Tally(found.lost + sum(segment.lost for segment in found.segments))
+        self._room = Room(directory, self._config.quota, self.merging, sync, self._tally)
         self._epoch = 0
         self.memory = b""
         """Of the newest record, where it was written in this boot; else empty."""
@@ -61,6 +71,11 @@ class Spool:
         """Everything that ends here or before is settled."""
         return self._cursor
 
+    @property
+    def problem(self) -> str:
+        """What the disk or the merging process refuses at present, beside appends; else empty."""
+        return self._tally.problem
+
     def append(self, records: Sequence[tuple[bytes, bytes]]) -> None:
         """Make (payload, memory) pairs durable, in order, with one fsync.
 
@@ -69,81 +84,81 @@ class Spool:
         """
         if not records:
             return
-        incoming = sum(len(payload) + len(memory) + 28 for payload, memory in records)
+        incoming = sum(
+            len(payload) + len(memory) + FRAME_HEADER_BYTES for payload, memory in records
+        )
+        unix_ns = max(0, self._unix_ns())
         try:
-            self._make_room(incoming)
+            self._cursor = self._room.make(self._segments, incoming, self._cursor)
             segment = self._segment_for(incoming)
-            frames = [
-                pack_frame(segment.header.seed, segment.next_sequence + index, payload, memory)
-                for index, (payload, memory) in enumerate(records)
+            framed = [
+                Record(sequence, 1, unix_ns, payload, memory)
+                for sequence, (payload, memory) in enumerate(records, segment.next_sequence)
             ]
-            data = b"".join(frames)
-            segments.write(self._descriptor, data, segment.end)
+            sizes = segment.append(self._descriptor, framed)
             self._sync(self._descriptor)
         except OSError as error:
+            self._tally.refused += 1
             self._abandon()
             raise self._refused("written", error) from None
-        segment.take([len(frame) for frame in frames])
+        segment.take(framed, sizes)
         self.memory = records[-1][1]
+        self._tally.appended += len(records)
+        self._tally.appended_bytes += sum(len(payload) for payload, _ in records)
 
     def read_from(self, position: Position, max_bytes: int) -> list[Spooled]:
         """Return the next records behind ``position``, at least one where there is any.
 
-        Goes on until about ``max_bytes`` or a segment's end. Raises SpoolError.
+        Goes on until about ``max_bytes`` or a segment's end. Where records are
+        lost to damage a gap comes in their place. Raises SpoolError.
         """
         position = max(position, self._cursor)
-        for segment in self._segments:
-            offset = position.offset if segment.header.number == position.segment else 0
-            if segment.header.number < position.segment or not segment.after(offset):
+        at = 0
+        while at < len(self._segments):
+            segment = self._segments[at]
+            number = segment.header.number
+            offset = position.offset if number == position.segment else 0
+            if number < position.segment or not segment.after(offset):
+                at += 1
                 continue
             try:
-                frames, lost = segment.frames(offset, max_bytes)
+                found = self._read(at, offset, max_bytes)
             except OSError as error:
                 raise self._refused("read", error) from None
-            if lost:
-                self._damaged += lost
-                _log.error("damaged records in the spool", path=segment.path, records_lost=lost)
-            header = segment.header
-            if frames:
-                return [
-                    Spooled(
-                        header.boot_id,
-                        header.epoch,
-                        frame.sequence,
-                        frame.payload,
-                        Position(header.number, frame.end),
-                    )
-                    for frame in frames
-                ]
+            if found:
+                self._mark_sent(segment)
+                return found
         return []
+
+    def hold_newest(self) -> Position:
+        """Return where the newest segment begins, or the cursor in it; it is not merged any more.
+
+        Who reads on from there, before the rest, finds every record in its place.
+        """
+        if not self._segments:
+            return self._cursor
+        self._mark_sent(self._segments[-1])
+        return max(self._cursor, Position(self._segments[-1].header.number, 0))
 
     def ack(self, position: Position) -> None:
         """Settle everything up to ``position``; an older one than the cursor changes nothing.
 
-        Raises SpoolError.
+        A disk that does not take the news is a ``problem``, no more (S7).
         """
         if position <= self._cursor:
             return
         self._cursor = position
         try:
-            directories.write_cursor(self._directory, position)
             self._forget_settled()
+            directories.write_cursor(self._directory, position)
         except OSError as error:
-            raise self._refused("written", error) from None
+            self._tally.trouble("cursor", str(self._refused("written", error)))
+        else:
+            self._tally.trouble("cursor", "")
 
     def counts(self) -> SpoolCounts:
         """Return what is in the spool now."""
-        held = [segment for segment in self._segments if len(segment)]
-        return SpoolCounts(
-            records=sum(len(segment) for segment in held),
-            bytes=sum(segment.end for segment in self._segments),
-            first_sequence=held[0].header.first_sequence if held else 0,
-            last_sequence=held[-1].next_sequence - 1 if held else 0,
-            unacked=sum(self._unsettled(segment) for segment in held),
-            dropped=self._dropped,
-            damaged=self._damaged,
-            epochs=self._epochs,
-        )
+        return self._tally.counts(self._segments, self._cursor)
 
     def close(self) -> None:
         """Give descriptor and lock back; safe to call twice."""
@@ -152,6 +167,50 @@ class Spool:
                 os.close(descriptor)
         self._descriptor = self._lock = -1
 
+    def _read(self, at: int, offset: int, max_bytes: int) -> list[Spooled]:
+        """Return records behind ``offset``, or the gap before them; none where they are damaged."""
+        segment = self._segments[at]
+        index, lost = segment.index_after(offset), segment.lost
+        frames = segment.frames(index, max_bytes)
+        if damaged := segment.lost - lost:
+            self._tally.damaged += damaged
+            _log.error("damaged records in the spool", path=segment.path, records_lost=damaged)
+        missing = lost_before(self._segments, at, index) if frames else 0
+        if missing and frames[0].start > offset:
+            try:
+                gap = gap_record(self._segments, at, index, missing, self.merging)
+            except MergeFailed as error:
+                _log.error("damaged records leave no gap", records_lost=missing, reason=error)
+            else:
+                return [self._spooled(segment, gap, frames[0].start)]
+        return [self._spooled(segment, frame.record, frame.end) for frame in frames]
+
+    @staticmethod
+    def _spooled(segment: Segment, record: Record, end: int) -> Spooled:
+        header = segment.header
+        return Spooled(
+            header.boot_id,
+            header.epoch,
+            record.sequence,
+            record.payload,
+            Position(header.number, end),
+            record.records,
+        )
+
+    def _mark_sent(self, segment: Segment) -> None:
+        """Note durably that records of it may be at a collector from now on (S9)."""
+        if segment.sent:
+            return
+        segment.sent = True
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+            os.close(os.open(segment.mark, flags, 0o600))
+            segments.sync_directory(self._directory, self._sync)
+        except OSError as error:
+            self._tally.trouble("mark", str(self._refused("written", error)))
+        else:
+            self._tally.trouble("mark", "")
+
     def _resume(self, found: directories.Found) -> None:
         """Go on with the newest segment where S3 allows it."""
         if not found.segments:
@@ -159,8 +218,8 @@ class Spool:
         newest = found.segments[-1]
         holder = next((s for s in reversed(found.segments) if len(s)), None)
         if found.last and holder and self._is_this_boot(holder.header):
-            self.memory = found.last.memory
-        in_doubt = found.torn or self._number != newest.header.number
+            self.memory = found.last.record.memory
+        in_doubt = found.torn or self._number != newest.header.number or newest.header.resolution_ns
         if in_doubt or not self._is_this_boot(newest.header):
             return
         if self._cursor > Position(newest.header.number, newest.end):
@@ -184,7 +243,7 @@ class Spool:
             sequence = newest.next_sequence
         else:
             self._epoch = secrets.randbits(64) or 1
-            self._epochs += 1
+            self._tally.epochs += 1
             sequence = 1
         header = SegmentHeader(
             number=self._number + 1,
@@ -192,6 +251,7 @@ class Spool:
             epoch=self._epoch,
             first_sequence=sequence,
             previous_end=newest.end if newest is not None else 0,
+            last_number=self._number + 1,
         )
         segment, descriptor = segments.create(self._directory, header, self._sync)
         if self._descriptor >= 0:
@@ -218,35 +278,14 @@ class Spool:
             del self._segments[-1]
             self._number -= 1
 
-    def _make_room(self, incoming: int) -> None:
-        held = sum(segment.end for segment in self._segments) + incoming
-        while held > self._config.quota and len(self._segments) > 1:
-            oldest = self._segments[0]
-            unacked = self._unsettled(oldest)
-            oldest.path.unlink()
-            del self._segments[0]
-            held -= oldest.end
-            self._cursor = max(self._cursor, Position(oldest.header.number, oldest.end))
-            self._dropped += unacked
-            if unacked:
-                _log.warning(
-                    "spool over quota: oldest records dropped",
-                    records=unacked,
-                    quota_bytes=self._config.quota,
-                )
-
     def _forget_settled(self) -> None:
-        while len(self._segments) > 1 and any(len(segment) for segment in self._segments[1:]):
-            if self._unsettled(self._segments[0]):
+        """Delete settled segments, but for the record before the cursor: gaps begin at one."""
+        while self._segments and not unsettled(self._segments[0], self._cursor):
+            after = next((segment for segment in self._segments[1:] if len(segment)), None)
+            if after is None or self._cursor < Position(after.header.number, after.ends[0]):
                 return
-            self._segments[0].path.unlink(missing_ok=True)
+            self._segments[0].delete()
             del self._segments[0]
-
-    def _unsettled(self, segment: Segment) -> int:
-        if segment.header.number < self._cursor.segment:
-            return 0
-        same = segment.header.number == self._cursor.segment
-        return segment.after(self._cursor.offset if same else 0)
 
     def _refused(self, what: str, error: OSError) -> SpoolError:
         return SpoolError(

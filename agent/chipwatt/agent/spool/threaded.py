@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from chipwatt.agent.spool.contract import Spooled
+from chipwatt.agent.spool.contract import SpoolCounts, Spooled
 from chipwatt.agent.spool.record import Position
 from chipwatt.agent.spool.spool import Spool
 
@@ -21,9 +21,10 @@ class ThreadedSpool:
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._executor = ThreadPoolExecutor(1, "spool")
-        self._latest = (spool.counts(), spool.cursor, spool.memory)
+        self.merging = spool.merging
+        self._latest = _state(spool)
         # As of the last call that came back:
-        self.counts, self.cursor, self.memory = self._latest
+        self.counts, self.cursor, self.memory, self.problem = self._latest
         self.appended = asyncio.Event()
         """Set by each append; whoever waits for records clears it before it reads."""
         self.drained = asyncio.Event()
@@ -36,6 +37,9 @@ class ThreadedSpool:
 
     async def read_from(self, position: Position, max_bytes: int) -> list[Spooled]:
         return await self._do(partial(self._spool.read_from, position, max_bytes))
+
+    async def hold_newest(self) -> Position:
+        return await self._do(self._spool.hold_newest)
 
     async def ack(self, position: Position) -> None:
         await self._do(partial(self._spool.ack, position))
@@ -57,11 +61,15 @@ class ThreadedSpool:
         try:
             return call()
         finally:
-            self._latest = (self._spool.counts(), self._spool.cursor, self._spool.memory)
+            self._latest = _state(self._spool)
 
     def _publish(self) -> None:
-        self.counts, self.cursor, self.memory = self._latest
+        self.counts, self.cursor, self.memory, self.problem = self._latest
         if self.counts.unacked:
             self.drained.clear()
         else:
             self.drained.set()
+
+
+def _state(spool: Spool) -> tuple[SpoolCounts, Position, bytes, str]:
+    return (spool.counts(), spool.cursor, spool.memory, spool.problem)

@@ -1,8 +1,13 @@
-"""Which batches are stored already: exact for ever, by digest for the newest of each stream."""
+"""Which batches are stored already: sequences for ever, digests for the newest of a stream.
+
+What is stored but not among the newest is KNOWN: whether its content is the
+same, the fingerprints in the store say (``store.fingerprints``, for 30 days).
+"""
 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 from enum import Enum
 
@@ -10,6 +15,8 @@ from chipwatt.collector.store.contract import BatchKey, StreamState
 from chipwatt.collector.store.ranges import Ranges
 from chipwatt.collector.store.stream_book import RECENT_DIGESTS
 
+MAX_FRAGMENTS = 4096
+"""Stretches of sequences that one stream may be in: bounds what is kept of it to 64 KiB."""
 _DIGEST_BYTES = 16
 
 
@@ -20,6 +27,10 @@ class Verdict(Enum):
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     """Its key is stored with another digest: a clone, or a host rolled back to a snapshot."""
+    KNOWN = "known"
+    """Its key is stored; of which content is not remembered here."""
+    FRAGMENT = "fragment"
+    """New, but its stream has too many holes to remember one more."""
 
 
 class Dedupe:
@@ -34,12 +45,19 @@ class Dedupe:
             self._streams[state.host, state.boot, state.spool_epoch] = stream
 
     def judge(self, key: BatchKey, digest: bytes) -> Verdict:
-        """Say what a batch is. One that is stored but no longer remembered is a duplicate."""
+        """Say what a batch is."""
         stream = self._streams.get((key.host, key.boot, key.spool_epoch))
-        if stream is None or key.sequence not in stream.seen:
+        if stream is None:
             return Verdict.NEW
+        if key.sequence not in stream.seen:
+            is_one_too_many = len(stream.seen) >= MAX_FRAGMENTS and not (
+                key.sequence - 1 in stream.seen or key.sequence + 1 in stream.seen
+            )
+            return Verdict.FRAGMENT if is_one_too_many else Verdict.NEW
         known = stream.recall(key.sequence)
-        return Verdict.DUPLICATE if known in (None, digest) else Verdict.CONFLICT
+        if known is None:
+            return Verdict.KNOWN
+        return Verdict.DUPLICATE if known == digest else Verdict.CONFLICT
 
     def add(self, key: BatchKey, digest: bytes) -> None:
         """Take note that a batch is stored."""
@@ -49,6 +67,17 @@ class Dedupe:
             stream = self._streams[name] = _Stream(Ranges())
         stream.seen.add(key.sequence, key.sequence)
         stream.remember(key.sequence, digest)
+
+    def missing(self) -> dict[bytes, int]:
+        """Return how many sequences between stored ones are not, by host; 0 is left out.
+
+        They were merged or lost in the agent's spool, refused, are still under way,
+        or went to another collector.
+        """
+        counted: Counter[bytes] = Counter()
+        for (host, _, _), stream in list(self._streams.items()):
+            counted[host] += stream.seen.missing
+        return {host: count for host, count in counted.items() if count}
 
 
 class _Stream:

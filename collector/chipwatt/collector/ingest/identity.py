@@ -30,6 +30,9 @@ class Identity:
 class StreamRefused(Exception):
     """A stream that is not taken: gRPC status and a sentence."""
 
+    metadata: tuple[tuple[str, bytes], ...] = ()
+    """What goes out with the status."""
+
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
         self.code = code

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 
 import grpc
 import grpc.aio
 
+from chipwatt.collector.ingest.admission import MAX_STREAMS, Admission
+from chipwatt.collector.ingest.clocks import Clocks
 from chipwatt.collector.ingest.commit import Committer, QuarantiningStore
-from chipwatt.collector.ingest.counters import IngestCounters
+from chipwatt.collector.ingest.counters import IngestCounters, is_worth_a_line
 from chipwatt.collector.ingest.identity import Identity, StreamRefused, identify
 from chipwatt.collector.ingest.session import MAX_IN_FLIGHT, Session
 from chipwatt.collector.ingest.unpack import BatchRefused, unpack
-from chipwatt.collector.store.contract import HostRow
+from chipwatt.collector.store.contract import HostFacts, HostRow
 from chipwatt.core.clock import Clock, SystemClock
 from chipwatt.core.errors import StoreError
 from chipwatt.core.log import get
+from chipwatt.core.retry_hint import exhausted_metadata
 from chipwatt.core.wire import MAX_PAYLOAD_BYTES, SCHEMA_VERSION
 from chipwatt.v1 import telemetry_pb2 as pb
 from chipwatt.v1 import telemetry_pb2_grpc as pb_grpc
 
 HELLO_TIMEOUT_S = 10.0
+GARBAGE_LEAST_S = 0.001
+GARBAGE_MOST_S = 0.5
+"""How long a stream is not read after a batch that was refused, twice as long each time in a
+row: who sends garbage pays with its own time, and an agent that meant well still drains."""
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 4 * MAX_PAYLOAD_BYTES),
     ("grpc.max_concurrent_streams", 64),
     ("grpc.so_reuseport", 0),  # else a second collector binds the same port without a word
 )
 """What the gRPC server needs: a batch somewhat too large gets a refusal, not a broken stream."""
+_FULL = "the collector's disk is full; keep your records and come again"
 _SHUTTING_DOWN = "the collector is shutting down; what it has not acked is to be sent again"
-_MAX_OFFSET_NS = 1 << 62
 Context = grpc.aio.ServicerContext[pb.StreamRequest, pb.StreamResponse]
 _log = get(__name__)
 
@@ -45,16 +52,20 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
         clock: Clock | None = None,
         any_peer: bool = False,
         cadence_ms: int = 0,
+        max_streams: int = MAX_STREAMS,
     ) -> None:
         """``any_peer``: believe hellos without TLS from any address. Raises StoreError."""
         self.counters = IngestCounters()
-        self.committer = Committer(store, self.counters)
+        self.clocks = Clocks()
+        self.committer = Committer(store, self.counters, self.clocks)
         self._store = store
         self._clock = clock or SystemClock()
         self._any_peer = any_peer
         self._cadence_ms = cadence_ms
+        self.admission = Admission(max_streams)
         self._sessions: dict[bytes, Session] = {}
         self._draining = asyncio.Event()
+        self.committer.on_stall.add(self._stall)
 
     def start(self) -> None:
         """Begin to commit, in the running event loop."""
@@ -63,6 +74,17 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
     def connected(self) -> set[bytes]:
         """Return the hosts that have a stream open."""
         return set(self._sessions)
+
+    def facts(self) -> Callable[[bytes], HostFacts]:
+        """Return what tells of each host, as of now, beside its data."""
+        missing, counted = self.committer.missing(), self.counters.hosts
+
+        def of(host: bytes) -> HostFacts:
+            return HostFacts(
+                self.clocks.offset_ns(host), missing.get(host, 0), dict(counted.get(host, {}))
+            )
+
+        return of
 
     async def drain(self, timeout_s: float = 10.0) -> bool:
         """Take nothing more, commit and ack what was taken; return whether all of it was."""
@@ -79,8 +101,6 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
         self, request_iterator: AsyncIterable[pb.StreamRequest], context: Context
     ) -> AsyncIterator[pb.StreamResponse]:
         """Hello, then batches up; a welcome, then acks and refusals down."""
-        if self._draining.is_set():
-            await context.abort(grpc.StatusCode.UNAVAILABLE, _SHUTTING_DOWN)
         try:
             requests = aiter(request_iterator)
             session = await self._open(requests, context)
@@ -93,16 +113,42 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
                         yield reply
             finally:
                 await self._close(session)
+            # What was committed while the stream was told to end is acked all the same.
+            for reply in session.replies():
+                yield reply
         except StreamRefused as refused:
-            await context.abort(refused.code, str(refused))
+            await context.abort(refused.code, str(refused), refused.metadata)
         reason = _SHUTTING_DOWN if self._draining.is_set() else session.ended
+        if self.committer.is_full:
+            await self._exhausted(context)
         if reason:
             await context.abort(grpc.StatusCode.UNAVAILABLE, reason)
 
+    async def _exhausted(self, context: Context) -> None:
+        """End a stream because there is no room, and say when to come again."""
+        await context.abort(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            _FULL,
+            exhausted_metadata(self.committer.retry_s),
+        )
+
+    def _stall(self, pause_ms: int) -> None:
+        """Send agents away while the disk is full; let them wait where it may be over soon."""
+        for session in list(self._sessions.values()):
+            if self.committer.is_full:
+                session.end(_FULL)
+            else:
+                session.pause(pause_ms)
+
     async def _open(self, requests: AsyncIterator[pb.StreamRequest], context: Context) -> Session:
         """Read the hello and take the stream in. Raises StreamRefused."""
+        # First of all: who is refused while it still writes may read of an internal error only.
         hello = await _hello(requests)
         received_unix_ns = self._clock.unix_ns()
+        if self._draining.is_set():
+            raise StreamRefused(grpc.StatusCode.UNAVAILABLE, _SHUTTING_DOWN)
+        if self.committer.is_full:
+            await self._exhausted(context)
         if hello.schema_version != SCHEMA_VERSION:
             raise StreamRefused(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -121,7 +167,10 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
         except StreamRefused as error:
             _log.warning("stream refused", peer=context.peer(), reason=str(error))
             raise
-        await self._note(identity, hello, received_unix_ns)
+        if identity.host not in self._sessions:
+            self.admission.check(len(self._sessions))
+        with self.admission.opening():
+            await self._note(identity, hello, received_unix_ns)
         session = Session(identity)
         older = self._sessions.get(identity.host)
         if older is not None:
@@ -129,18 +178,19 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
             older.end("a newer stream of the same host replaced this one")
         self._sessions[identity.host] = session
         self.counters.connected = len(self._sessions)
-        self.committer.on_stall.add(session.pause)
         return session
 
     async def _note(self, identity: Identity, hello: pb.Hello, received_unix_ns: int) -> None:
-        offset_ns = hello.sent_unix_ns - received_unix_ns
+        offset_ns = 0
+        if hello.sent_unix_ns:
+            offset_ns = self.clocks.note(identity.host, hello.sent_unix_ns, received_unix_ns)
         row = HostRow(
             identity.host,
             identity.name,
             received_unix_ns,
             received_unix_ns,
             hello.agent_version,
-            max(-_MAX_OFFSET_NS, min(_MAX_OFFSET_NS, offset_ns)),
+            offset_ns,
         )
         try:
             await asyncio.to_thread(self._store.note_host, row)
@@ -160,31 +210,38 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
 
     async def _read(self, session: Session, requests: AsyncIterator[pb.StreamRequest]) -> None:
         """Take batches in, no more than the stream may have under way."""
-        host = session.identity.host
+        host, pause_s = session.identity.host, GARBAGE_LEAST_S
         async for request in requests:
             if request.WhichOneof("message") != "batch":
                 raise StreamRefused(
                     grpc.StatusCode.INVALID_ARGUMENT, "after its hello a stream carries batches"
                 )
             batch = request.batch
+            received_unix_ns = self._clock.unix_ns()
+            if batch.sent_unix_ns:
+                self.clocks.note(host, batch.sent_unix_ns, received_unix_ns)
             await session.slot()
             try:
-                incoming = unpack(host, batch, self._clock.unix_ns())
+                incoming = unpack(host, batch, received_unix_ns)
             except BatchRefused as refused:
-                self.counters.refused[refused.counted] += 1
-                _log.warning(
-                    "batch refused",
-                    host=session.identity.name,
-                    sequence=batch.sequence,
-                    reason=str(refused),
-                )
+                count = self.counters.refuse(host, refused.counted)
+                if is_worth_a_line(count):
+                    _log.warning(
+                        "batch refused",
+                        host=session.identity.name,
+                        sequence=batch.sequence,
+                        reason=str(refused),
+                        refused=count,
+                    )
                 session.owe(batch, refused.reason)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, GARBAGE_MOST_S)
             else:
+                pause_s = GARBAGE_LEAST_S
                 session.owe(batch, await self.committer.submit(incoming))
 
     async def _close(self, session: Session) -> None:
         """Forget a stream; raises StreamRefused where its agent broke the protocol."""
-        self.committer.on_stall.discard(session.pause)
         if self._sessions.get(session.identity.host) is session:
             del self._sessions[session.identity.host]
         self.counters.connected = len(self._sessions)

@@ -1,6 +1,6 @@
 """OTLP export of energy and power to a metrics back end, with a cursor of its own.
 
-``intervals`` adds windows up, ``semconv`` names things, ``encode`` writes requests,
+``intervals`` adds windows and ``gaps`` up, ``semconv`` names things, ``encode`` writes requests,
 ``retry`` judges answers, ``export`` moves the data. What leaves, a point an
 interval (60 s) each; names and units are those of the OpenTelemetry hardware
 conventions where these have one, else begin with ``chipwatt.``:
@@ -21,6 +21,10 @@ conventions where these have one, else begin with ``chipwatt.``:
                            instantaneous and averaged power beside its counter): under their
                            own names, so that a sum over ``hw.energy`` counts no joule twice.
 ``chipwatt.coverage``      1, gauge. Share of the interval that the sensor saw.
+``chipwatt.gap.*``         cumulative sums over what nobody can know of a sensor, since this
+                           exporter first saw such a gap: ``energy.lower`` and
+                           ``energy.upper`` (J, the bounds), ``duration`` (s), ``count``.
+                           Gaps are not in ``hw.energy`` unless its counter went on.
 =========================  ==================================================================
 
 ==========================  =================================================================
@@ -34,6 +38,7 @@ attribute of a point
 ``chipwatt.statistic``      ``energy``, ``instant`` or ``average``: what the sensor's value is; with
                             ``hw.id`` it tells one sensor's points from another's
 ``chipwatt.interface``      ``nvml``, ``rapl_powercap``, ... ``replay``
+``chipwatt.reason``         of gaps: ``counter_reset``, ``agent_down``, ``sensor_lost``, ...
 ``chipwatt.filtered``       true where firmware adds noise on purpose; else absent
 ==========================  =================================================================
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
+import numpy as np
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
@@ -22,15 +23,17 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from chipwatt.collector.otlp import semconv
+from chipwatt.collector.otlp.gaps import GAP_ROW, GapRow, GapStreams
 from chipwatt.collector.otlp.row import Row
 from chipwatt.collector.otlp.streams import DomainStreams, HostStreams, Sample
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import Domain, Interface, Method, Statistic
+from chipwatt.core.model import Domain, GapReason, Interface, Method, Statistic
 from chipwatt.core.tables import Array
 
 MAX_POINTS = 5_000
 """Points a request: what receivers are known to take at once; with the longest
 names that is still below the 4 MiB that they accept."""
+_NO_GAPS: Array = np.empty(0, dtype=GAP_ROW)
 _ROWS_AT_ONCE = 4096  # as Python values a row takes seven times its place in an array
 
 
@@ -54,6 +57,7 @@ class Encoder:
         self._attributes: dict[tuple[int, ...], bytes] = {}
         self._domain_streams = DomainStreams(interval_ns)
         self._host_streams = HostStreams()
+        self._gap_streams = GapStreams()
 
     def learn(
         self,
@@ -68,16 +72,30 @@ class Encoder:
             self._resources.clear()
         self._devices = [device for _, device in devices]
 
-    def requests(self, rows: Array, closed_unix_ns: int) -> Iterator[Request]:
-        """Yield the requests that carry ``rows``, which ``add_up`` has ordered.
+    def requests(
+        self, rows: Array, closed_unix_ns: int, gaps: Array = _NO_GAPS
+    ) -> Iterator[Request]:
+        """Yield the requests that carry ``rows`` and ``gaps``, added up and so ordered.
 
-        Each is made when it is asked for, so memory holds one. A host's energy is
-        told as of ``closed_unix_ns``.
+        Each is made when it is asked for, so memory holds one. A host's energy and its
+        gaps are told as of ``closed_unix_ns``.
         """
         batch = _Batch(self._version)
-        for host, group in groupby(_values(rows), key=lambda row: row.host):
+        samples: Iterator[tuple[int, Iterator[Sample]]] = chain(
+            (
+                (host, self._samples(host, list(group), closed_unix_ns))
+                for host, group in groupby(_values(rows), key=lambda row: row.host)
+            ),
+            (
+                (host, self._gap_samples(group, closed_unix_ns))
+                for host, group in groupby(
+                    map(GapRow._make, gaps.tolist()), key=lambda row: row.host
+                )
+            ),
+        )
+        for host, of_host in samples:
             resource = self._resource(host)
-            for sample in self._samples(host, list(group), closed_unix_ns):
+            for sample in of_host:
                 batch.add(host, resource, sample)
                 if batch.points >= MAX_POINTS:
                     yield Request(batch.message, batch.points)
@@ -90,6 +108,16 @@ class Encoder:
             yield from self._domain_streams.samples(row, self._domain_attributes(row))
         roots = [row for row in rows if row.is_root]
         yield from self._host_streams.samples(self._hosts[host][0], roots, closed_unix_ns)
+
+    def _gap_samples(self, rows: Iterable[GapRow], closed_unix_ns: int) -> Iterator[Sample]:
+        for row in rows:
+            attributes = semconv.gap_attributes(
+                self._devices[row.device],
+                Domain(row.domain),
+                Statistic(row.statistic),
+                GapReason(row.reason),
+            )
+            yield from self._gap_streams.samples(row, attributes, closed_unix_ns)
 
     def _resource(self, host: int) -> Resource:
         if host not in self._resources:

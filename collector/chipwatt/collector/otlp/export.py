@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from chipwatt.collector.otlp.config import OtlpConfig
 from chipwatt.collector.otlp.encode import Encoder, Request
-from chipwatt.collector.otlp.intervals import Intervals
+from chipwatt.collector.otlp.intervals import GAPS, WINDOWS, Intervals
 from chipwatt.collector.otlp.sender import Sender
 from chipwatt.collector.store.contract import Block, HostRow
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock
@@ -100,6 +100,7 @@ class Exporter:
             config.interval, version=metadata.version("chipwatt"), namespace=config.namespace
         )
         self._intervals = Intervals(config.interval)
+        self._gaps = Intervals(config.interval, kind=GAPS)
         self._settled_unix_ns = clock.unix_ns()
         self._thread = ThreadPoolExecutor(1, "otlp")
 
@@ -120,9 +121,9 @@ class Exporter:
             await self._patiently(self._resume)
             while True:
                 is_drained = await self._patiently(self._read)
-                rows = self._ripe(is_drained=is_drained)
-                if rows is not None:
-                    await self._settle(rows)
+                ripe = self._ripe(is_drained=is_drained)
+                if ripe is not None:
+                    await self._settle(*ripe)
                 if is_drained:
                     await asyncio.sleep(self._poll_s)
         finally:
@@ -139,25 +140,31 @@ class Exporter:
             self._store.advance(CURSOR, position)
             self._store.advance(CURSOR_CLOSED, _NOTHING_CLOSED)
         self._note_settled(closed_unix_ns)
-        self._intervals = Intervals(
-            self._config.interval,
-            done=position,
-            read=self._store.cursor(CURSOR_READ),
-            closed_unix_ns=closed_unix_ns,
+        read = self._store.cursor(CURSOR_READ)
+        self._intervals, self._gaps = (
+            Intervals(
+                self._config.interval,
+                done=position,
+                read=read,
+                closed_unix_ns=closed_unix_ns,
+                kind=kind,
+            )
+            for kind in (WINDOWS, GAPS)
         )
 
     def _read(self) -> bool:
         """Read some blocks; return whether there are no more for now."""
         blocks = self._store.follow(self._intervals.read, limit=_BLOCKS_A_READ)
         self._intervals.add(blocks)
+        self._gaps.add(blocks)
         return len(blocks) < _BLOCKS_A_READ
 
-    def _ripe(self, *, is_drained: bool) -> Array | None:
-        """Return the rows that are due, perhaps none at all; None where no interval has ended."""
+    def _ripe(self, *, is_drained: bool) -> tuple[Array, Array] | None:
+        """Return windows and gaps that are due, perhaps none; None where no interval has ended."""
         intervals, interval_ns = self._intervals, self._config.interval
         now_unix_ns = self._clock.unix_ns()
-        if len(intervals) > MAX_WAITING:
-            return intervals.close_all()
+        if len(intervals) + len(self._gaps) > MAX_WAITING:
+            return intervals.close_all(), self._gaps.close_all()
         if intervals.is_resuming and not is_drained:
             return None
         # In a backlog time passes as its windows tell it, or intervals would be cut short.
@@ -165,21 +172,25 @@ class Exporter:
         ended_unix_ns = (heard_unix_ns - self._config.settle) // interval_ns * interval_ns
         if ended_unix_ns <= intervals.closed_unix_ns:
             return None
-        return intervals.close(ended_unix_ns, ahead_unix_ns=now_unix_ns + _MAX_AHEAD * interval_ns)
+        ahead_unix_ns = now_unix_ns + _MAX_AHEAD * interval_ns
+        return (
+            intervals.close(ended_unix_ns, ahead_unix_ns=ahead_unix_ns),
+            self._gaps.close(ended_unix_ns, ahead_unix_ns=ahead_unix_ns),
+        )
 
-    async def _settle(self, rows: Array) -> None:
+    async def _settle(self, rows: Array, gaps: Array) -> None:
         """Send rows and, once the receiver has answered for all of them, move the cursor."""
-        requests = await self._patiently(lambda: self._requests(rows))
+        requests = await self._patiently(lambda: self._requests(rows, gaps))
         while (request := await self._in_thread(lambda: next(requests, None))) is not None:
             await self._sender.send(request)
         await self._patiently(self._save)
         self._note_settled(self._intervals.closed_unix_ns)
 
-    def _requests(self, rows: Array) -> Iterator[Request]:
+    def _requests(self, rows: Array, gaps: Array) -> Iterator[Request]:
         store = self._store
         names = {host.host: host.name for host in store.hosts()}
         self._encoder.learn(store.host_dictionary(), names, store.device_dictionary())
-        return self._encoder.requests(rows, self._intervals.closed_unix_ns)
+        return self._encoder.requests(rows, self._intervals.closed_unix_ns, gaps)
 
     def _note_settled(self, closed_unix_ns: int) -> None:
         if closed_unix_ns > _NOTHING_CLOSED:
@@ -189,7 +200,7 @@ class Exporter:
         # In this order what the three say together is true after each step.
         self._store.advance(CURSOR_READ, self._intervals.read)
         self._store.advance(CURSOR_CLOSED, self._intervals.closed_unix_ns)
-        self._store.advance(CURSOR, self._intervals.done)
+        self._store.advance(CURSOR, min(self._intervals.done, self._gaps.done))
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -7,10 +7,12 @@ that of the newest window. Adding up is associative, so rows that wait are kept 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from chipwatt.collector.otlp.gaps import GAP_ROW, add_gaps_up, gaps_of
 from chipwatt.collector.otlp.row import ROW
 from chipwatt.collector.store.contract import Block
 from chipwatt.core.columns import SectionKind
@@ -68,8 +70,20 @@ def add_up(rows: Array) -> Array:
     return total
 
 
+class Kind(NamedTuple):
+    """What waits: how a block becomes rows, and how rows become fewer."""
+
+    dtype: np.dtype[Any]
+    rows_of: Callable[[Block, int], Array]
+    add_up: Callable[[Array], Array]
+
+
+WINDOWS: Final = Kind(ROW, rows_of, add_up)
+GAPS: Final = Kind(GAP_ROW, gaps_of, add_gaps_up)
+
+
 class Intervals:
-    """Rows that wait for their interval to end.
+    """Rows of one kind that wait for their interval to end.
 
     Exported is what stands at or before position ``done``, and what stands at or before
     ``read`` and starts before ``closed_unix_ns``. These three numbers are all that a
@@ -77,18 +91,25 @@ class Intervals:
     """
 
     def __init__(
-        self, interval_ns: int, *, done: int = 0, read: int = 0, closed_unix_ns: int = 0
+        self,
+        interval_ns: int,
+        *,
+        done: int = 0,
+        read: int = 0,
+        closed_unix_ns: int = 0,
+        kind: Kind = WINDOWS,
     ) -> None:
+        self._kind = kind
         self._interval_ns = interval_ns
         self._resume = (read, closed_unix_ns)
-        self._waiting: Array = np.empty(0, dtype=ROW)
+        self._waiting: Array = np.empty(0, dtype=kind.dtype)
         self._fresh: list[Array] = []
         self.read = done
         """Position of the last block that was added."""
         self.closed_unix_ns = closed_unix_ns
         """Intervals that start before this have gone out."""
         self.newest_unix_ns = 0
-        """Newest start of a window seen."""
+        """Newest start of a row seen."""
 
     def __len__(self) -> int:
         return len(self._waiting) + sum(len(rows) for rows in self._fresh)
@@ -109,7 +130,7 @@ class Intervals:
     def add(self, blocks: list[Block]) -> None:
         """Add blocks that follow those before."""
         for block in blocks:
-            rows = rows_of(block, self._interval_ns)
+            rows = self._kind.rows_of(block, self._interval_ns)
             read, closed_unix_ns = self._resume
             if block.position <= read:
                 rows = rows[rows["start_unix_ns"] >= closed_unix_ns]
@@ -142,5 +163,5 @@ class Intervals:
     def _merge(self) -> None:
         """Add up what came since the last time: at most as often as rows have doubled."""
         if self._fresh:
-            self._waiting = add_up(np.concatenate([self._waiting, *self._fresh]))
+            self._waiting = self._kind.add_up(np.concatenate([self._waiting, *self._fresh]))
             self._fresh.clear()

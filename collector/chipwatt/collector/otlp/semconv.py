@@ -12,7 +12,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Interface, Method, Statistic
+from chipwatt.core.model import DeviceKind, Domain, GapReason, Interface, Method, Statistic
 
 SERVICE_NAME = "chipwatt"
 MAX_TEXT = 255
@@ -66,6 +66,19 @@ COVERAGE = MetricSpec(
     "chipwatt.coverage", "1", "Share of the interval that the sensor saw.", is_sum=False
 )
 
+GAP_LOWER = MetricSpec(
+    "chipwatt.gap.energy.lower", "J", "Least energy drawn where nobody could know it.", is_sum=True
+)
+GAP_UPPER = MetricSpec(
+    "chipwatt.gap.energy.upper", "J", "Most energy drawn where nobody could know it.", is_sum=True
+)
+GAP_DURATION = MetricSpec(
+    "chipwatt.gap.duration", "s", "Time of which the energy is not known.", is_sum=True
+)
+GAP_COUNT = MetricSpec(
+    "chipwatt.gap.count", "{gap}", "Gaps in what is known of the energy.", is_sum=True
+)
+
 
 def resource(host_id: str, host_name: str, *, version: str, namespace: str) -> Resource:
     """Return the resource of one host.
@@ -109,6 +122,22 @@ def domain_attributes(
     if is_filtered:
         attributes.append(KeyValue(key="chipwatt.filtered", value=AnyValue(bool_value=True)))
     return _wire(attributes)
+
+
+def gap_attributes(
+    device: DeviceId, domain: Domain, statistic: Statistic, reason: GapReason
+) -> bytes:
+    """Return the attributes of every point of one line's gaps of one reason, in wire form."""
+    name = domain.name.lower()
+    return _wire(
+        [
+            _text("hw.id", f"{device}/{name}"),
+            _text("hw.type", _DOMAIN_TYPES.get(domain, _KIND_TYPES[device.kind])),
+            _text("hw.name", f"{str(device).replace('/', ' ')} {name}"),
+            _text("chipwatt.statistic", statistic.name.lower()),
+            _text("chipwatt.reason", reason.name.lower()),
+        ]
+    )
 
 
 def host_attributes(host_id: str, method: Method) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from chipwatt.collector.store.contract import HostRow
+from chipwatt.collector.store.contract import HostFacts, HostRow
+from chipwatt.collector.store.quarantine import Conflict
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import flag_names
 from chipwatt.core.records import AbsentInterface, DeviceWindow, Gap, HostSecond, SensorStatus
@@ -13,22 +14,52 @@ from chipwatt.v1 import query_pb2, types_pb2
 _DOMAIN = types_pb2.Domain.ValueType
 _INTERFACE = types_pb2.Interface.ValueType
 _STATISTIC = types_pb2.Statistic.ValueType
+_NO_FACTS = HostFacts()
 _METHOD = types_pb2.Method.ValueType
 
 
 def host_message(
-    row: HostRow, name: str, devices: int, *, last_seen_unix_ns: int, connected: bool
+    row: HostRow,
+    name: str,
+    devices: int,
+    *,
+    last_seen_unix_ns: int,
+    connected: bool,
+    facts: HostFacts = _NO_FACTS,
 ) -> query_pb2.Host:
     """Describe a host; ``name`` is what people call it."""
+    offset_ns = row.clock_offset_ns if facts.clock_offset_ns is None else facts.clock_offset_ns
     return query_pb2.Host(
         host_id=row.host.hex(),
         name=name or row.host.hex(),
         first_seen_unix_ns=row.first_seen_unix_ns,
         last_seen_unix_ns=last_seen_unix_ns,
         devices=devices,
-        clock_offset_ns=row.clock_offset_ns,
+        clock_offset_ns=offset_ns,
         agent_version=row.agent_version,
         connected=connected,
+        missing_batches=facts.missing_batches,
+        counted=reason_counts(facts.counted),
+    )
+
+
+def reason_counts(counted: Mapping[str, int]) -> list[query_pb2.ReasonCount]:
+    """Lay counts by reason out, by name."""
+    return [
+        query_pb2.ReasonCount(reason=reason, count=count)
+        for reason, count in sorted(counted.items())
+    ]
+
+
+def conflict_message(conflict: Conflict) -> query_pb2.Conflict:
+    """Describe a batch that was put aside."""
+    return query_pb2.Conflict(
+        host_id=conflict.key.host.hex(),
+        boot_id=conflict.key.boot.hex(),
+        spool_epoch=conflict.key.spool_epoch,
+        sequence=conflict.key.sequence,
+        digest=conflict.digest.hex(),
+        received_unix_ns=conflict.received_unix_ns,
     )
 
 

@@ -6,60 +6,68 @@ INVALID_ARGUMENT, the field's name first, for what cannot be asked.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from enum import IntEnum
 from typing import Protocol, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 
 from chipwatt.collector.answering import Refused, invalid, not_found
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.query import answers
+from chipwatt.collector.query.open_gaps import HostNow, open_gaps
 from chipwatt.collector.query.paging import (
     MAX_PAGE_BYTES,
     InvalidPage,
-    Key,
-    cut_to_bytes,
     decode_token,
     encode_token,
-    page_by_key,
     page_limit,
 )
-from chipwatt.collector.store.contract import HostRow, Store
+from chipwatt.collector.query.ranged import gap_key, page, range_end, second_key, window_key
+from chipwatt.collector.store.contract import AHEAD_NS, HostFacts, HostRow, Store
+from chipwatt.collector.store.lines import Line
+from chipwatt.collector.store.quarantine import Conflict
 from chipwatt.core.identity import DeviceId, parse_device
 from chipwatt.core.model import Domain, Statistic
 from chipwatt.core.records import DeviceWindow, Gap, HostSecond
 from chipwatt.v1 import query_pb2 as pb
 
-_NEVER_UNIX_NS = 1 << 62  # the year 2116; leaves room to round up to a whole bin
 RESOLUTIONS_NS = (0, 10_000_000_000, 60_000_000_000, 600_000_000_000, 3_600_000_000_000)
-Row = TypeVar("Row")
-Answer = TypeVar("Answer", bound=Message)
 Member = TypeVar("Member", bound=IntEnum)
 
 
-class _Ranged(Protocol):
-    @property
-    def start_unix_ns(self) -> int: ...
-    @property
-    def end_unix_ns(self) -> int: ...
-    @property
-    def page_size(self) -> int: ...
-    @property
-    def page_token(self) -> str: ...
+class QueriedStore(Store, Protocol):
+    """What answers need of a store beyond its history."""
+
+    def lines(self, host: bytes) -> list[Line]:
+        """Return where each sensor's rows end, as of some minutes ago."""
+        ...
+
+    def conflicts(self) -> list[Conflict]:
+        """Return what contradicted a stored batch, newest first."""
+        ...
 
 
 class Queries:
     """Answers from the store and the newest state; called from several threads."""
 
     def __init__(
-        self, store: Store, latest: Latest, connected: Callable[[], AbstractSet[bytes]]
+        self,
+        store: QueriedStore,
+        latest: Latest,
+        connected: Callable[[], AbstractSet[bytes]],
+        *,
+        facts: Callable[[], Callable[[bytes], HostFacts]] | None = None,
+        now_unix_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        """Take where answers come from; ``facts`` is what ingest knows of hosts."""
         self._store = store
         self._latest = latest
         self._connected = connected
+        self._facts = facts or (lambda: lambda _: HostFacts())
+        self._now_unix_ns = now_unix_ns
 
     def list_hosts(self, request: pb.ListHostsRequest) -> pb.ListHostsResponse:
         try:
@@ -72,7 +80,7 @@ class Queries:
         rows = [row for row in rows if _host_number(row) > last]
         page = rows[:limit]
         counts = self._device_counts({row.host for row in page})
-        connected, names = self._connected(), dict(self._latest.hosts())
+        connected, names, facts = self._connected(), dict(self._latest.hosts()), self._facts()
         hosts = [
             answers.host_message(
                 row,
@@ -80,6 +88,7 @@ class Queries:
                 counts.get(row.host, 0),
                 last_seen_unix_ns=max(row.last_seen_unix_ns, self._latest.heard_unix_ns(row.host)),
                 connected=row.host in connected,
+                facts=facts(row.host),
             )
             for row in page
         ]
@@ -101,7 +110,7 @@ class Queries:
 
     def list_windows(self, request: pb.ListWindowsRequest) -> pb.ListWindowsResponse:
         host = self._host(request.host_id)
-        end = _range_end(request)
+        end = range_end(request)
         if request.resolution_ns not in RESOLUTIONS_NS:
             raise invalid("resolution_ns: 0, or 10 s, 1 min, 10 min or 1 h in nanoseconds")
         domain = _member(Domain, "domain", request.domain)
@@ -122,28 +131,48 @@ class Queries:
 
         asked = ("windows", host, device, domain, statistic, request.start_unix_ns,
                  request.end_unix_ns, request.resolution_ns)  # fmt: skip
-        messages, token = _page(request, asked, 9, fetch, _window_key, answers.window_message)
+        messages, token = page(request, asked, 9, fetch, window_key, answers.window_message)
         return pb.ListWindowsResponse(windows=messages, next_page_token=token)
 
     def list_host_seconds(self, request: pb.ListHostSecondsRequest) -> pb.ListHostSecondsResponse:
-        host, end = self._host(request.host_id), _range_end(request)
+        host, end = self._host(request.host_id), range_end(request)
 
         def fetch(start: int, rows: int) -> Sequence[HostSecond]:
             return self._store.host_seconds(host, start, end, limit=rows)
 
         asked = ("seconds", host, request.start_unix_ns, request.end_unix_ns)
-        messages, token = _page(request, asked, 2, fetch, _second_key, answers.host_second_message)
+        messages, token = page(request, asked, 2, fetch, second_key, answers.host_second_message)
         return pb.ListHostSecondsResponse(host_seconds=messages, next_page_token=token)
 
     def list_gaps(self, request: pb.ListGapsRequest) -> pb.ListGapsResponse:
-        host, end = self._host(request.host_id), _range_end(request)
+        host, end = self._host(request.host_id), range_end(request)
 
         def fetch(start: int, rows: int) -> Sequence[Gap]:
             return self._store.gaps(host, start, end, limit=rows)
 
         asked = ("gaps", host, request.start_unix_ns, request.end_unix_ns)
-        messages, token = _page(request, asked, 9, fetch, _gap_key, answers.gap_message)
-        return pb.ListGapsResponse(gaps=messages, next_page_token=token)
+        messages, token = page(request, asked, 9, fetch, gap_key, answers.gap_message)
+        still_open = [] if request.page_token else self._open_gaps(host)
+        return pb.ListGapsResponse(
+            gaps=messages,
+            next_page_token=token,
+            open_gaps=[
+                gap
+                for gap in still_open
+                if gap.start_unix_ns < end
+                and gap.start_unix_ns + gap.duration_ns > request.start_unix_ns
+            ],
+        )
+
+    def list_conflicts(self, request: pb.ListConflictsRequest) -> pb.ListConflictsResponse:
+        host = self._host(request.host_id) if request.host_id else None
+        return pb.ListConflictsResponse(
+            conflicts=[
+                answers.conflict_message(each)
+                for each in self._store.conflicts()
+                if host in (None, each.key.host)
+            ]
+        )
 
     def get_latest(self, request: pb.GetLatestRequest) -> pb.GetLatestResponse:
         wanted = [self._host(text) for text in request.host_ids]
@@ -164,6 +193,28 @@ class Queries:
                 )
             response.hosts.append(message)
         return response
+
+    def _open_gaps(self, host: bytes) -> list[pb.OpenGap]:
+        offset_ns = self._facts()(host).clock_offset_ns or 0
+        known = next((row for row in self._store.hosts() if row.host == host), None)
+        # With a clock that is far ahead its rows bear our time and move no newest state.
+        if known is None or offset_ns > AHEAD_NS:
+            return []
+        second = self._latest.host_second(host)
+        now = HostNow(
+            self._now_unix_ns(),
+            max(known.last_seen_unix_ns, self._latest.heard_unix_ns(host)),
+            known.first_seen_unix_ns,
+            second.start_unix_ns + second.duration_ns if second else 0,
+        )
+        store = self._store
+        return open_gaps(
+            now,
+            store.lines(host),
+            self._latest.windows(host),
+            store.sensors(host),
+            store.absent(host),
+        )
 
     def _host(self, text: str) -> bytes:
         if not text:
@@ -194,37 +245,6 @@ class Queries:
         return counts
 
 
-def _page(
-    request: _Ranged,
-    asked: Sequence[object],
-    key_length: int,
-    fetch: Callable[[int, int], Sequence[Row]],
-    key: Callable[[Row], Key],
-    message: Callable[[Row], Answer],
-) -> tuple[list[Answer], str]:
-    """Return the page that ``request`` asks for as messages, and the token to go on with."""
-    try:
-        limit = page_limit(request.page_size)
-        after = decode_token(asked, request.page_token, key_length)
-    except InvalidPage as error:
-        raise invalid(str(error)) from None
-    page = page_by_key(fetch, key, request.start_unix_ns, after, limit)
-    messages = [message(row) for row in page.rows]
-    fitting = cut_to_bytes([item.ByteSize() for item in messages])
-    next_key = page.next_key if fitting == len(messages) else key(page.rows[fitting - 1])
-    return messages[:fitting], encode_token(asked, next_key)
-
-
-def _range_end(request: _Ranged) -> int:
-    """Return the end of the range asked for; 0 stands for no end."""
-    end = min(request.end_unix_ns or _NEVER_UNIX_NS, _NEVER_UNIX_NS)
-    if request.start_unix_ns < 0:
-        raise invalid("start_unix_ns: before 1970")
-    if end < request.start_unix_ns:
-        raise invalid("end_unix_ns: before start_unix_ns")
-    return end
-
-
 def _member(enum: type[Member], field: str, number: int) -> Member | None:
     """Return the member that a request's ``field`` asks for; None where it asks for all."""
     try:
@@ -235,21 +255,3 @@ def _member(enum: type[Member], field: str, number: int) -> Member | None:
 
 def _host_number(row: HostRow) -> int:
     return int.from_bytes(row.host, "big")
-
-
-def _device_key(device: DeviceId) -> Key:
-    return (device.kind, device.ordinal, device.uid)
-
-
-def _window_key(window: DeviceWindow) -> Key:
-    return (window.start_unix_ns, *_device_key(window.device), window.domain, window.statistic,
-            window.start_mono_ns, window.epoch, window.duration_ns)  # fmt: skip
-
-
-def _second_key(second: HostSecond) -> Key:
-    return (second.start_unix_ns, second.start_mono_ns)
-
-
-def _gap_key(gap: Gap) -> Key:
-    return (gap.start_unix_ns, *_device_key(gap.device), gap.domain, gap.statistic,
-            gap.start_mono_ns, gap.duration_ns, gap.reason)  # fmt: skip

@@ -52,6 +52,11 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
     async def ListGaps(self, request: pb.ListGapsRequest, context: Context) -> pb.ListGapsResponse:
         return await answer(self._executor, context, self._queries.list_gaps, request)
 
+    async def ListConflicts(
+        self, request: pb.ListConflictsRequest, context: Context
+    ) -> pb.ListConflictsResponse:
+        return await answer(self._executor, context, self._queries.list_conflicts, request)
+
     async def GetLatest(
         self, request: pb.GetLatestRequest, context: Context
     ) -> pb.GetLatestResponse:

@@ -40,6 +40,11 @@ fails, so nothing here relies on one:
 8. *Damage is local.* Every block has a checksum. One that fails, or a file that
    cannot be read, is left out, counted (``damaged``) and logged; all else goes on.
 
+Beside the books the catalogue keeps four bytes of each batch's digest for 30 days
+(``fingerprints``), where each sensor's rows end (``lines``) and where windows lie that an
+agent merged (``overlap``): energy that comes a second time inside of those, or inside
+of what they were made of, is left out. Retention goes on where its last call stopped.
+
 Whether the books agree with the counters is checked as rows are compacted
 (``ledger``): energy that no window brought, and energy brought twice.
 """

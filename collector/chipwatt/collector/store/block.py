@@ -17,8 +17,8 @@ from functools import cache
 import numpy as np
 import zstandard
 
-from chipwatt.collector.store.rows import Rows
 from chipwatt.core.columns import COLUMNS, ColumnSpec, SectionKind
+from chipwatt.core.rows import Rows
 from chipwatt.core.tables import FILLED, Array, Table, filled
 
 FORMAT = 1

@@ -15,9 +15,9 @@ from typing import Any
 
 from chipwatt.collector.store.block import encode
 from chipwatt.collector.store.faults import told
-from chipwatt.collector.store.rows import Rows
 from chipwatt.collector.store.sqlite_file import connect, reading, writing
 from chipwatt.core.columns import SectionKind
+from chipwatt.core.rows import Rows
 
 _SCHEMA = (
     (

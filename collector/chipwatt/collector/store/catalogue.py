@@ -53,6 +53,17 @@ CREATE TABLE quarantine (
 """
 
 
+_LATER = """
+CREATE TABLE IF NOT EXISTS fingerprint (
+  id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, chunk INTEGER NOT NULL,
+  day INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (stream, chunk));
+CREATE INDEX IF NOT EXISTS fingerprint_day ON fingerprint (day);
+CREATE TABLE IF NOT EXISTS line (shard INTEGER PRIMARY KEY, ends BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS merged (host INTEGER PRIMARY KEY, seconds BLOB NOT NULL);
+"""
+"""Tables that came after the first release; who does not know them loses nothing by it."""
+
+
 class Catalogue:
     """One database that says what is in the store; its commits are the store's commits."""
 
@@ -91,6 +102,9 @@ class Catalogue:
                     for statement in _TABLES.split(";"):
                         self._writer.execute(statement)
                     self._writer.execute(f"PRAGMA user_version={SCHEMA}")
+            with writing(self._writer):
+                for statement in _LATER.split(";"):
+                    self._writer.execute(statement)
 
     def _must_be_alone(self) -> None:
         """Refuse to begin anew beside blocks that only a lost catalogue can explain."""

@@ -21,21 +21,22 @@ from chipwatt.collector.store.block import BlockDamaged, decode
 from chipwatt.collector.store.block_file import Placed
 from chipwatt.collector.store.catalogue import Catalogue, number, set_number
 from chipwatt.collector.store.config import DAY_NS, HOSTS_A_SHARD, MINUTE_NS, StoreConfig
+from chipwatt.collector.store.contract import AHEAD_NS
 from chipwatt.collector.store.dictionary import Dictionary
 from chipwatt.collector.store.intake import host_numbers
 from chipwatt.collector.store.ledger import Ledger
-from chipwatt.collector.store.rows import Rows, concatenate, take
+from chipwatt.collector.store.lines import Lines
 from chipwatt.collector.store.shelf import Shelf
-from chipwatt.collector.store.stream_book import Fold, apply_fold, plan_fold
+from chipwatt.collector.store.stream_book import FOLD_AT_ONCE, StreamBook, drop, fold, receipts
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.log import get
+from chipwatt.core.rows import Rows, concatenate, take
 from chipwatt.core.tables import Array
 
 SETTLE_NS = MINUTE_NS
 """Parts younger than this wait, so that one block gets a whole slot of a live host."""
 MOST_ROWS = 65_536
 """Rows a step: bounds its memory to some 20 MB and its transaction to some milliseconds."""
-MOST_AHEAD_NS = 2 * MINUTE_NS
 MOST_BEHIND_NS = 400 * DAY_NS
 _log = get(__name__)
 
@@ -47,7 +48,6 @@ class _Stretch:
     last: int
     rows: dict[SectionKind, tuple[Rows, Array]]
     """Rows and, for each row, when the collector received it."""
-    fold: Fold
 
 
 class Compactor:
@@ -60,6 +60,8 @@ class Compactor:
         shelf: Shelf,
         dictionary: Dictionary,
         ledger: Ledger,
+        book: StreamBook,
+        lines: Lines,
     ) -> None:
         self.lock = threading.RLock()
         """Held during a step; whoever seals a file takes it, too."""
@@ -70,11 +72,16 @@ class Compactor:
         self._shelf = shelf
         self._dictionary = dictionary
         self._ledger = ledger
+        self._book = book
+        self._lines = lines
 
     def run(self, now_unix_ns: int, settle_ns: int = SETTLE_NS) -> None:
         """Move everything received before ``now - settle``. Raises StoreError."""
         while self._step(now_unix_ns - settle_ns):
             pass
+        with self.lock:
+            self._fold()
+            self._lines.save(self._catalogue)
         self._trim(now_unix_ns)
 
     def _step(self, until_unix_ns: int) -> bool:
@@ -93,14 +100,14 @@ class Compactor:
                     draft.write(tier, place(rows, shards, slots))
                     if kind is SectionKind.DEVICE_WINDOW:
                         self._ledger.observe(rows)
+                    self._lines.observe(rows)
                 with self._catalogue.lock:
                     with self._catalogue.writing("compact") as connection:
                         draft.finish(connection)
                         set_number(connection, "moved", stretch.last)
-                        apply_fold(connection, stretch.fold)
                         self._ledger.save(connection)
-                        self._dictionary.save(connection, changes=True)
-                    self._dictionary.saved(changes=True)
+                        self._dictionary.save(connection)
+                    self._dictionary.saved()
                 self._ledger.saved()
             except BaseException:
                 draft.abandon()
@@ -135,7 +142,25 @@ class Compactor:
             )
             for kind, parts in read.items()
         }
-        return _Stretch(last, joined, plan_fold(connection))
+        return _Stretch(last, joined)
+
+    def _fold(self) -> None:
+        """Add receipts to what dedupe remembers of each stream, some streams at a time."""
+        with self._catalogue.reading() as connection:
+            done = receipts(connection)
+        if not done.newest:
+            return
+        numbers = list(done.streams)
+        for first in range(0, len(numbers), FOLD_AT_ONCE):
+            with self._catalogue.writing("fold receipts") as connection:
+                fold(connection, done, numbers[first : first + FOLD_AT_ONCE])
+        with self._catalogue.lock:
+            with self._catalogue.writing("drop receipts") as connection:
+                drop(connection, done)
+                # When hosts were last heard is in receipts until it is here.
+                self._dictionary.save(connection, changes=True)
+            self._dictionary.saved(changes=True)
+            self._book.folded(done)
 
     def _trim(self, now_unix_ns: int) -> None:
         """Forget moved parts that no reader with a cursor waits for."""
@@ -164,7 +189,7 @@ def slots_of(starts: Array, received: Array, slot_ns: int) -> Array:
     received it nor more than 400 days before: a wrong clock moves a row's
     place, not its content, and cannot make files for a far future.
     """
-    bounded = np.clip(starts, received - MOST_BEHIND_NS, received + MOST_AHEAD_NS)
+    bounded = np.clip(starts, received - MOST_BEHIND_NS, received + AHEAD_NS)
     slots: Array = bounded - bounded % slot_ns
     return slots
 

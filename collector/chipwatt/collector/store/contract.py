@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import Domain, Statistic
@@ -18,6 +20,9 @@ from chipwatt.core.records import (
     SensorStatus,
 )
 from chipwatt.core.tables import Array, Table, Tables
+
+AHEAD_NS = 120 * NS_PER_S
+"""A start further than this ahead of the collector's clock is a wrong clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,18 @@ class HostRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What ingest knows of one host beside its data."""
+
+    clock_offset_ns: int | None = None
+    """How far its wall clock is ahead of ours; None where it did not say since the start."""
+    missing_batches: int = 0
+    """Sequence numbers between stored batches that never came."""
+    counted: Mapping[str, int] = field(default_factory=dict)
+    """Refused batches, conflicts and changed rows, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Rows of one kind in the order they were committed, for readers with a cursor."""
 
@@ -94,8 +111,12 @@ class Totals:
 class Store(Protocol):
     """Durable books of every joule. One writer; readers never block it."""
 
-    def commit(self, batches: Sequence[IncomingBatch]) -> None:
-        """Write all or nothing; on return they survive a power cut. Raises StoreError."""
+    def commit(self, batches: Sequence[IncomingBatch]) -> Mapping[bytes, Counter[str]]:
+        """Write all or nothing; on return they survive a power cut. Raises StoreError.
+
+        Returns how many rows were left out or cut, by host and reason, because what
+        they say is stored already under other keys: ``covered`` and ``trimmed``.
+        """
         ...
 
     def note_host(self, host: HostRow) -> None:
@@ -149,8 +170,8 @@ class Store(Protocol):
 
     def totals(self) -> Totals: ...
 
-    def expire(self, now_unix_ns: int) -> None:
-        """Roll up and delete what retention no longer keeps."""
+    def expire(self, now_unix_ns: int) -> bool:
+        """Roll up and delete what retention no longer keeps; return whether all of that is done."""
         ...
 
     def close(self) -> None: ...

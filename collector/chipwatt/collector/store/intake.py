@@ -13,10 +13,10 @@ from chipwatt.collector.store.block import encode
 from chipwatt.collector.store.catalogue import number, set_number
 from chipwatt.collector.store.contract import IncomingBatch
 from chipwatt.collector.store.dictionary import Dictionary
-from chipwatt.collector.store.rows import KEPT, Rows, concatenate
 from chipwatt.collector.store.stream_book import StreamBook
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.model import Flag
+from chipwatt.core.rows import KEPT, Rows, concatenate
 from chipwatt.core.tables import Table, Tables, row_values
 
 _COUNTED = {

@@ -18,7 +18,7 @@ from chipwatt.collector.store.catalogue import number, set_number
 from chipwatt.collector.store.config import HOSTS_A_SHARD
 from chipwatt.collector.store.dictionary import Dictionary
 from chipwatt.collector.store.ranges import Ranges
-from chipwatt.collector.store.rows import Rows
+from chipwatt.core.rows import Rows
 
 _TWICE = "ledger_twice_uj"
 _STATISTIC_BIT = 37

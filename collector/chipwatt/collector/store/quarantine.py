@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import zstandard
@@ -14,12 +15,18 @@ MAX_QUARANTINED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined:
+class Conflict:
     """A batch whose key is stored with another digest."""
 
     key: BatchKey
     digest: bytes
     received_unix_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined(Conflict):
+    """Such a batch with what it holds."""
+
     payload: bytes
 
 
@@ -29,25 +36,41 @@ class Quarantine:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
-    def add(self, batch: Quarantined) -> None:
-        """Keep a batch, and drop the oldest where there are too many. Raises StoreError."""
-        key = batch.key
-        with self._catalogue.writing("quarantine a batch") as connection:
-            row = connection.execute(
+    def add(self, batches: Sequence[Quarantined]) -> None:
+        """Keep batches, and drop the oldest where there are too many. Raises StoreError."""
+        with self._catalogue.writing("quarantine batches") as connection:
+            connection.executemany(
                 "INSERT INTO quarantine (received, host, boot, spool_epoch, sequence, digest, "
                 "payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    batch.received_unix_ns,
-                    key.host,
-                    key.boot,
-                    key.spool_epoch.to_bytes(8),
-                    key.sequence.to_bytes(8),
-                    batch.digest,
-                    zstandard.compress(batch.payload, 1),
-                ),
+                [
+                    (
+                        batch.received_unix_ns,
+                        batch.key.host,
+                        batch.key.boot,
+                        batch.key.spool_epoch.to_bytes(8),
+                        batch.key.sequence.to_bytes(8),
+                        batch.digest,
+                        zstandard.compress(batch.payload, 1),
+                    )
+                    for batch in batches
+                ],
             )
-            oldest = (row.lastrowid or 0) - MAX_QUARANTINED
-            connection.execute("DELETE FROM quarantine WHERE id <= ?", (oldest,))
+            connection.execute(
+                "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?",
+                (MAX_QUARANTINED,),
+            )
+
+    def conflicts(self) -> list[Conflict]:
+        """Return what is kept without its payloads, newest first. Raises StoreError."""
+        with self._catalogue.reading() as connection:
+            found = connection.execute(
+                "SELECT host, boot, spool_epoch, sequence, digest, received "
+                "FROM quarantine ORDER BY id DESC"
+            ).fetchall()
+        return [
+            Conflict(BatchKey(host, boot, int.from_bytes(epoch), int.from_bytes(sequence)), *rest)
+            for host, boot, epoch, sequence, *rest in found
+        ]
 
     def all(self) -> list[Quarantined]:
         """Return what is kept, oldest first. Raises StoreError."""

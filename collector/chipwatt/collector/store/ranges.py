@@ -43,6 +43,11 @@ class Ranges:
         position = bisect_left(self._highs, value)
         return position < len(self._lows) and self._lows[position] <= value
 
+    def overlaps(self, low: int, high: int) -> bool:
+        """Whether any of ``low..high`` is in the set."""
+        position = bisect_left(self._highs, low)
+        return position < len(self._lows) and self._lows[position] <= high
+
     def __len__(self) -> int:
         """Return the number of ranges."""
         return len(self._lows)

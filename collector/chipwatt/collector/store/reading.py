@@ -19,13 +19,13 @@ from chipwatt.collector.store.block_file import open_blocks
 from chipwatt.collector.store.catalogue import Catalogue, number
 from chipwatt.collector.store.config import HOSTS_A_SHARD
 from chipwatt.collector.store.faults import StoreDamaged
-from chipwatt.collector.store.rollup import roll_up
-from chipwatt.collector.store.rows import Rows, concatenate, take
 from chipwatt.collector.store.shelf import Shelf, Visible
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.errors import StoreError
 from chipwatt.core.log import get
 from chipwatt.core.model import Domain, Statistic
+from chipwatt.core.rollup import roll_up
+from chipwatt.core.rows import Rows, concatenate, take
 from chipwatt.core.tables import Array
 
 _TRIES = 5

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from chipwatt.collector.store.catalogue import Catalogue, number
 from chipwatt.collector.store.compaction import Compactor
-from chipwatt.collector.store.config import DAY_NS, StoreConfig, tiers
+from chipwatt.collector.store.config import StoreConfig, tiers
 from chipwatt.collector.store.contract import (
     BatchKey,
     Block,
@@ -21,33 +20,34 @@ from chipwatt.collector.store.contract import (
 )
 from chipwatt.collector.store.dictionary import Dictionary
 from chipwatt.collector.store.faults import told
+from chipwatt.collector.store.fingerprints import forget
+from chipwatt.collector.store.history import History
 from chipwatt.collector.store.intake import TOTALS, Intake
 from chipwatt.collector.store.journal import Journal
 from chipwatt.collector.store.ledger import EnergyCheck, Ledger
-from chipwatt.collector.store.quarantine import Quarantine, Quarantined
-from chipwatt.collector.store.reading import Reader, Wanted
+from chipwatt.collector.store.lines import Line, Lines
+from chipwatt.collector.store.overlap import Overlaps
+from chipwatt.collector.store.quarantine import Conflict, Quarantine, Quarantined
+from chipwatt.collector.store.reading import Reader
 from chipwatt.collector.store.retention import Retention
-from chipwatt.collector.store.rows import Rows, values
 from chipwatt.collector.store.shelf import Shelf
 from chipwatt.collector.store.status import Statuses
 from chipwatt.collector.store.stream_book import StreamBook, heard_since_fold, states
-from chipwatt.core.codec import gap_from_row, window_from_row
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import Domain, Statistic
 from chipwatt.core.records import (
     AbsentInterface,
     AgentHealth,
-    DeviceWindow,
-    Gap,
-    HostSecond,
     SensorStatus,
 )
+from chipwatt.core.rows import Rows
 
-_FAR_UNIX_NS = (1 << 63) - 1 - DAY_NS
+EXPIRE_S = 10.0
+"""How long one call of ``expire`` works on roll-ups."""
+_ALL_ROWS = 1 << 40
 
 
-class SqliteStore:
+class SqliteStore(History):
     """``contract.Store`` on SQLite. Opening raises StoreError."""
 
     def __init__(self, config: StoreConfig) -> None:
@@ -59,12 +59,21 @@ class SqliteStore:
                 for host, heard_unix_ns in heard_since_fold(connection).items():
                     self._dictionary.host(host, heard_unix_ns)
                 self._ledger = Ledger(self._dictionary, connection)
+                self._lines = Lines(self._dictionary, connection)
             self._shelf = Shelf(self._catalogue, tiers(config))
             self._compactor = Compactor(
-                config, self._catalogue, self._shelf, self._dictionary, self._ledger
+                config,
+                self._catalogue,
+                self._shelf,
+                self._dictionary,
+                self._ledger,
+                self._book,
+                self._lines,
             )
             self._retention = Retention(self._catalogue, self._shelf, self._compactor.lock)
             self._reader = Reader(self._catalogue, self._shelf)
+            with self._catalogue.reading() as connection:
+                self._overlaps = Overlaps(self._dictionary, self._stored, connection)
             self._journal = Journal(self._catalogue, self._dictionary)
             self._quarantine = Quarantine(self._catalogue)
             self._statuses = Statuses(self._catalogue, self._dictionary)
@@ -72,23 +81,31 @@ class SqliteStore:
             self._catalogue.close()
             raise
 
-    def commit(self, batches: Sequence[IncomingBatch]) -> None:
-        """Write all or nothing; on return they survive a power cut. Raises StoreError."""
+    def commit(self, batches: Sequence[IncomingBatch]) -> Mapping[bytes, Counter[str]]:
+        """Write all or nothing; on return they survive a power cut. Raises StoreError.
+
+        Returns how many rows were left out or cut, by host and reason, because what
+        they say is stored already under other keys: ``covered`` and ``trimmed``.
+        """
         if not batches:
-            return
+            return {}
         with self._catalogue.lock:
             try:
-                intake = Intake(batches, self._dictionary, self._book)
+                settled, changed = self._overlaps.settle(batches)
+                intake = Intake(settled, self._dictionary, self._book)
                 with self._catalogue.writing("commit") as connection:
                     self._dictionary.save(connection)
                     self._book.save(connection, intake.received_unix_ns, intake.entries)
+                    self._overlaps.save(connection)
                     intake.save(connection)
             except BaseException:
                 self._dictionary.forget()
                 self._book.forget()
                 raise
             self._dictionary.saved()
-            self._book.saved()
+            self._book.saved(intake.entries)
+            self._overlaps.saved()
+        return changed
 
     def note_host(self, host: HostRow) -> None:
         """Keep what a host said of itself: a new one at once, else with the next compaction."""
@@ -104,11 +121,13 @@ class SqliteStore:
                     raise
                 self._dictionary.saved()
 
-    def quarantine(
-        self, key: BatchKey, digest: bytes, received_unix_ns: int, payload: bytes
-    ) -> None:
-        """Put a batch aside that contradicts a stored one. Raises StoreError."""
-        self._quarantine.add(Quarantined(key, digest, received_unix_ns, payload))
+    def quarantine(self, batches: Sequence[Quarantined]) -> None:
+        """Put batches aside that contradict stored ones. Raises StoreError."""
+        self._quarantine.add(batches)
+
+    def conflicts(self) -> list[Conflict]:
+        """Return what was put aside without its payloads, newest first. Raises StoreError."""
+        return self._quarantine.conflicts()
 
     def quarantined(self) -> list[Quarantined]:
         """Return what was put aside, oldest first. Raises StoreError."""
@@ -118,6 +137,15 @@ class SqliteStore:
         """Return the dedupe state as of the last commit. Raises StoreError."""
         with self._catalogue.reading() as connection:
             return states(connection)
+
+    def fingerprint(self, key: BatchKey) -> int | None:
+        """Return the fingerprint of a stored batch; None after 30 days. Raises StoreError."""
+        with self._catalogue.reading() as connection:
+            return self._book.fingerprint(connection, key)
+
+    def lines(self, host: bytes) -> list[Line]:
+        """Return where each sensor's rows end, as of the last compaction."""
+        return self._lines.of(host)
 
     def hosts(self) -> list[HostRow]:
         """Return every host, in the order of the dictionary."""
@@ -142,55 +170,6 @@ class SqliteStore:
     def health(self, host: bytes) -> AgentHealth | None:
         """Return the agent's newest account of itself. Raises StoreError."""
         return self._statuses.health(host)
-
-    def windows(
-        self,
-        host: bytes,
-        start_unix_ns: int,
-        end_unix_ns: int,
-        *,
-        resolution_ns: int = 0,
-        device: DeviceId | None = None,
-        domain: Domain | None = None,
-        statistic: Statistic | None = None,
-        limit: int = 10_000,
-    ) -> list[DeviceWindow]:
-        """Return windows that start in [start, end), by start time. Raises StoreError.
-
-        ``resolution_ns`` 0 gives each as fine as it is kept; else windows that
-        start in the same bin of that length are merged.
-        """
-        rows = self._read(
-            SectionKind.DEVICE_WINDOW,
-            host,
-            (start_unix_ns, end_unix_ns),
-            limit,
-            resolution_ns=resolution_ns,
-            device=device,
-            domain=domain,
-            statistic=statistic,
-        )
-        if rows is None:
-            return []
-        devices = self._devices_of(rows)
-        return [window_from_row(row, of) for row, of in zip(values(rows), devices, strict=True)]
-
-    def host_seconds(
-        self, host: bytes, start_unix_ns: int, end_unix_ns: int, *, limit: int = 10_000
-    ) -> list[HostSecond]:
-        """Return bins that start in [start, end), by start time. Raises StoreError."""
-        rows = self._read(SectionKind.HOST_SECOND, host, (start_unix_ns, end_unix_ns), limit)
-        return [] if rows is None else [HostSecond(**row) for row in values(rows)]
-
-    def gaps(
-        self, host: bytes, start_unix_ns: int, end_unix_ns: int, *, limit: int = 10_000
-    ) -> list[Gap]:
-        """Return gaps that start in [start, end), by start time. Raises StoreError."""
-        rows = self._read(SectionKind.GAP, host, (start_unix_ns, end_unix_ns), limit)
-        if rows is None:
-            return []
-        devices = self._devices_of(rows)
-        return [gap_from_row(row, of) for row, of in zip(values(rows), devices, strict=True)]
 
     def follow(self, after: int, *, limit: int = 100) -> list[Block]:
         """Return up to ``limit`` blocks committed after position ``after``, in order."""
@@ -229,57 +208,26 @@ class SqliteStore:
         else:
             self._compactor.run(now_unix_ns, settle_ns)
 
-    def expire(self, now_unix_ns: int) -> None:
-        """Roll up and delete what retention no longer keeps. Raises StoreError."""
+    def expire(self, now_unix_ns: int, *, budget_s: float = EXPIRE_S) -> bool:
+        """Roll up and delete what retention no longer keeps, for about ``budget_s``.
+
+        Returns whether all of that is done; the next call goes on. Raises StoreError.
+        """
         self.compact(now_unix_ns)
-        self._retention.run(now_unix_ns)
+        with self._catalogue.writing("forget fingerprints") as connection:
+            done = not forget(connection, now_unix_ns)
+        return self._retention.run(now_unix_ns, budget_s) and done
 
     def close(self) -> None:
         """Close the store; nothing is lost by not doing so."""
+        self._retention.close()
         self._catalogue.close()
 
-    def _read(
-        self,
-        kind: SectionKind,
-        host: bytes,
-        span: tuple[int, int],
-        limit: int,
-        *,
-        resolution_ns: int = 0,
-        device: DeviceId | None = None,
-        domain: Domain | None = None,
-        statistic: Statistic | None = None,
+    def _stored(
+        self, kind: SectionKind, host: int, start_unix_ns: int, end_unix_ns: int
     ) -> Rows | None:
-        host_number = self._dictionary.host_numbers.get(host)
-        if host_number is None:
-            return None
-        owners = (
-            np.array([host_number], "<u4")
-            if kind is SectionKind.HOST_SECOND
-            else self._dictionary.devices_of(host, device)
-        )
-        return self._reader.read(
-            Wanted(
-                kind,
-                host_number,
-                owners,
-                _in_range(span[0]),
-                _in_range(span[1]),
-                limit,
-                resolution_ns,
-                domain,
-                statistic,
-            )
-        )
-
-    def _devices_of(self, rows: Rows) -> list[DeviceId]:
-        devices = self._dictionary.devices
-        return [devices[owner][1] for owner in rows.owners.tolist()]
-
-
-def _in_range(unix_ns: int) -> int:
-    """Return a time that columns and the widening to whole bins can hold."""
-    return max(0, min(unix_ns, _FAR_UNIX_NS))
+        name = self._dictionary.hosts[host].host
+        return self._read(kind, name, (start_unix_ns, end_unix_ns), _ALL_ROWS)
 
 
 def _size(path: Path) -> int:

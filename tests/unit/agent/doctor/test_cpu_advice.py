@@ -205,3 +205,11 @@ def test_pyrapl_is_optional(tmp_path: Path) -> None:
     assert finding.missing == []
     assert "compares it" in told(finding)
     assert "alone, whatever is configured" in told(finding)
+
+
+def test_a_range_that_the_counter_has_passed_is_told(tmp_path: Path) -> None:
+    machine = FakeMachine(tmp_path)
+    machine.zone("intel-rapl:0", "package-0").write_text("5001\n")
+    machine.write("sys/class/powercap/intel-rapl:0/max_energy_range_uj", "5000\n")
+    (note,) = diagnose("rapl_powercap", tmp_path, WORKS).notes
+    assert "energy_uj shows 5001, beyond max_energy_range_uj 5000" in note

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,8 @@ def test_status_is_read(tmp_path: Path) -> None:
 def test_our_own_status_is_ours() -> None:
     process = read_process(Path("/proc"))
     assert process.uid == os.geteuid()
+    _, most = resource.getrlimit(resource.RLIMIT_RTPRIO)
+    assert process.real_time_limit == (99 if most == resource.RLIM_INFINITY else most)
     assert set(os.getgroups()) <= process.groups
 
 

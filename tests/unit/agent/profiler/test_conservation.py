@@ -94,7 +94,8 @@ class Host:
 
     def glitch(self, position: int, number: int) -> None:
         self.now_ns += MS
-        self.reducer.observe(position, self.now_ns, 2**62 - number)
+        if position > 1 or position in self.first_ns:  # no truth contradicts a very first value
+            self.reducer.observe(position, self.now_ns, 2**62 - number)
 
     def wall(self, _: int, number: int) -> None:
         self.wall_ns += (number - 1500) * 3 * MS

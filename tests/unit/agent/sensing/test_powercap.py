@@ -82,3 +82,16 @@ def test_largest_possible_power(
     powercap.zone("intel-rapl:0", "package-0").constrain(0, **limits_uw)
     (zone,) = find_zones(powercap.sysfs / "class" / "powercap")
     assert zone.max_power_mw() == expected_mw
+
+
+def test_a_range_that_the_counter_has_passed_is_not_believed(powercap: PowercapTree) -> None:
+    zone = powercap.zone("intel-rapl:0", "package-0", steps=5000)
+    (found_zone,) = find_zones(powercap.sysfs / "class" / "powercap")
+    assert found_zone.beyond_range() == ""
+    assert found_zone.modulus() == (1 << 32, 1)
+    (zone.folder / "max_energy_range_uj").write_text("5000\n")
+    assert found_zone.beyond_range() == "", "the range is the largest value"
+    assert found_zone.modulus() == (5001, 1)
+    zone.advance(1)
+    assert "energy_uj shows 5001, beyond max_energy_range_uj 5000" in found_zone.beyond_range()
+    assert found_zone.modulus() == (0, 1)

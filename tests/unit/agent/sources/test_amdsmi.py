@@ -94,6 +94,10 @@ def test_limit_in_microwatts_or_watts(tmp_path: Path) -> None:
     old = FakeDevice("b", steady(1000), numbers={"cap_uw": 560}, texts={"bdf": "0000:c6:00.0"})
     _, seen = run(tmp_path, new, old, polls=1)
     assert [sensor["max_power_mw"] for sensor in seen["sensors"]] == [1_125_000, 840_000]
+    least = None  # the fake says 0, which is no limit
+    assert [sensor["limits"] for sensor in seen["sensors"]] == [
+        [least, 750_000, 750_000], [least, 560_000, 560_000],
+    ]  # fmt: skip
     assert [limits[0] for _, limits in seen["throttles"][0]] == [750_000, 560_000]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chipwatt.agent.sensing.contract import Quantity, Sensor, SourceUnavailable
+from chipwatt.agent.sensing.contract import Limits, Quantity, Sensor, SourceUnavailable
 from chipwatt.agent.sources.hwmon import HwmonConfig, HwmonSource
 from chipwatt.core.model import AbsentReason
 from fakes.hwmon import add_chip, add_grace
@@ -59,11 +59,14 @@ def test_amdgpu_reads_input_rather_than_average(tmp_path: Path) -> None:
         "power1_label": "PPT",
         "power1_cap": "300000000",
         "power1_cap_max": "400000000",
+        "power1_cap_min": "150000000",
+        "power1_cap_default": "350000000",
     }
     add_chip(tmp_path, 3, "amdgpu", files, device=GPU)
     source, [sensor] = opened(tmp_path)
     assert str(sensor.device) == f"gpu/{GPU}"
     assert (values(source), sensor.max_power_mw) == ([42_000], 600_000)
+    assert sensor.limits == Limits(min_mw=150_000, max_mw=400_000, default_mw=350_000)
     assert [(p, t.limit_mw) for p, t in source.throttle()] == [(0, 300_000)]
     source.close()
 

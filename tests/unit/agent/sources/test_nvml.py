@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chipwatt.agent.boxcar import Window, fit
 from chipwatt.agent.sensing.contract import Quantity
 from chipwatt.core.model import Domain, Statistic
 from fakes import nvml
@@ -152,6 +153,53 @@ def test_throttling_is_cumulative_and_absent_where_unknown(tmp_path: Path) -> No
         [8, {**none, "limit_mw": 700_000, "other_ms": 10}],
     ]
     assert {sensors[at]["statistic"] for at, _ in found} == {ENERGY}, "each time is told once"
+
+
+def test_limits_are_told_as_the_maker_allows_them(tmp_path: Path) -> None:
+    chips = nvml.superchip(1, steady(1000), module=steady(2000), memory=steady(100))
+    silent = nvml.gpu(2, steady(1000), error_limits=3)
+    sensors, *_ = nvml.drive(tmp_path, [*chips, silent], [OPEN])
+    told = {(s["device"], s["domain"]): s["limits"] for s in sensors}
+    gpu = f"gpu/{chips[0].texts['uuid']}"
+    assert told[gpu, Domain.BOARD] == [100_000, 700_000, 700_000]
+    assert told[f"module/{gpu[8:]}", Domain.MODULE] == [100_000, 700_000, 700_000]
+    assert told[gpu, Domain.MEMORY] == [None, None, None]
+    assert told[f"gpu/{silent.texts['uuid']}", Domain.BOARD] == [None, None, None]
+
+
+def listened(
+    folder: Path, load: list[tuple[int, int]], beside: Statistic, **settings: int
+) -> Window | None:
+    """Return what is found of the averaged gauge in ten seconds of polls."""
+    steps = [OPEN, *polls(*range(3000, 13000, 50))]
+    sensors, *rows = nvml.drive(folder, [nvml.gpu(1, load, **settings)], steps)
+    places = {s["statistic"]: n for n, s in enumerate(sensors)}
+    gauge, other = ([tuple(row[places[kind]][1:]) for row in rows] for kind in (AVERAGE, beside))
+    search = fit(gauge, other, counter=beside is ENERGY)
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            found: Window | None = end.value
+            return found
+
+
+@pytest.mark.parametrize("beside", [ENERGY, INSTANT])
+@pytest.mark.parametrize("window_ms", [1000, 1500])
+def test_the_window_of_the_mean_is_found_in_what_the_library_says(
+    tmp_path: Path, beside: Statistic, window_ms: int
+) -> None:
+    load = square(150_000, 600_000, 4 * NS_PER_S)
+    window = listened(tmp_path, load, beside, averaging_ns=window_ms * MS)
+    assert window is not None
+    assert window.averaging_ns == pytest.approx(window_ms * MS, rel=0.1)
+
+
+@pytest.mark.parametrize("load", [steady(300_000), ramp(100_000, 600_000, 30 * NS_PER_S)])
+def test_a_load_that_cannot_tell_leaves_the_vendor_s_word(
+    tmp_path: Path, load: list[tuple[int, int]]
+) -> None:
+    assert listened(tmp_path, load, ENERGY) is None
 
 
 def test_a_gpu_without_uuid_is_known_by_its_address(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from chipwatt.agent.spool.record import SEGMENT_HEADER_BYTES, Position
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.core.errors import SpoolError
 from chipwatt.core.settings import Size
-from fakes.spools import BOOT, SMALL, filled, newest, payloads, read_all
+from fakes.spools import BOOT, SMALL, filled, newest, opened, payloads, read_all
 
 
 def test_keys_count_up_within_one_random_epoch(tmp_path: Path) -> None:
     filled(tmp_path, b"a", b"b")
-    spool = Spool(tmp_path, BOOT)
+    spool = opened(tmp_path)
     spool.append([(b"c", b""), (b"d", b"")])
     records = read_all(spool)
     assert [r.sequence for r in records] == [1, 2, 3, 4]
@@ -27,24 +27,24 @@ def test_keys_count_up_within_one_random_epoch(tmp_path: Path) -> None:
     spool.close()
     other = tmp_path / "other"
     filled(other, b"a")
-    again = Spool(other, BOOT)
+    again = opened(other)
     assert read_all(again)[0].epoch != records[0].epoch
     again.close()
 
 
 def test_a_second_process_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, BOOT)
+    spool = opened(tmp_path)
     with pytest.raises(SpoolError, match=f"process id {os.getpid()} is using this spool"):
-        Spool(tmp_path, BOOT)
+        opened(tmp_path)
     spool.close()
     spool.close()
-    Spool(tmp_path, BOOT).close()
+    opened(tmp_path).close()
 
 
 def test_truncation_at_every_byte_keeps_the_whole_records_before_it(tmp_path: Path) -> None:
     filled(tmp_path, b"first", b"second", b"third")
     whole = newest(tmp_path).read_bytes()
-    spool = Spool(tmp_path, BOOT)
+    spool = opened(tmp_path)
     ends = [record.position.offset for record in read_all(spool)]
     epoch = read_all(spool)[0].epoch
     spool.close()
@@ -52,7 +52,7 @@ def test_truncation_at_every_byte_keeps_the_whole_records_before_it(tmp_path: Pa
         directory = tmp_path / f"cut{cut}"
         directory.mkdir()
         (directory / "00000001.seg").write_bytes(whole[:cut])
-        spool = Spool(directory, BOOT)
+        spool = opened(directory)
         kept = [b"first", b"second", b"third"][: sum(end <= cut for end in ends)]
         assert payloads(spool) == kept
         assert spool.memory == (b"memory of " + kept[-1] if kept else b"")
@@ -62,7 +62,7 @@ def test_truncation_at_every_byte_keeps_the_whole_records_before_it(tmp_path: Pa
         if cut not in (SEGMENT_HEADER_BYTES, *ends):
             assert read_all(spool)[-1].epoch != epoch
         spool.close()
-        spool = Spool(directory, BOOT)
+        spool = opened(directory)
         assert payloads(spool) == [*kept, b"next"]
         spool.close()
 
@@ -79,14 +79,13 @@ def test_a_flipped_bit_costs_one_record_and_is_counted(
     bit = data.draw(st.integers(0, len(content) * 8 - 1))
     content[bit // 8] ^= 1 << bit % 8
     newest(directory).write_bytes(content)
-    spool = Spool(directory, BOOT)
-    found = payloads(spool)
+    spool = opened(directory)
+    found = [payload for payload in payloads(spool) if payload]  # a lost one leaves an empty gap
     in_header = bit // 8 < SEGMENT_HEADER_BYTES
     lost = [text for text in texts if text not in found]
     assert found == [text for text in texts if text in found]
     assert len(lost) == (0 if in_header else 1)
-    if lost and lost != texts[-1:]:
-        assert spool.counts().damaged == 1
+    assert spool.counts().damaged == len(lost)
     spool.append([(b"after", b"")])
     records = read_all(spool)
     assert records[-1].payload == b"after"
@@ -95,11 +94,15 @@ def test_a_flipped_bit_costs_one_record_and_is_counted(
 
 
 def test_damage_while_open_is_skipped_and_counted(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, BOOT)
+    spool = opened(tmp_path)
     spool.append([(b"one", b""), (b"two", b""), (b"three", b"")])
     content = newest(tmp_path).read_bytes()
     newest(tmp_path).write_bytes(content.replace(b"two", b"tvo"))
-    assert payloads(spool) == [b"one", b"three"]
+    assert [(r.sequence, r.payload) for r in read_all(spool)] == [
+        (1, b"one"),
+        (2, b""),  # the gap: these payloads know no windows
+        (3, b"three"),
+    ]
     assert spool.counts().damaged == 1
     assert spool.counts().unacked == 2
     spool.close()
@@ -109,7 +112,7 @@ def test_a_segment_without_any_header_is_set_aside(tmp_path: Path) -> None:
     filled(tmp_path, b"lost")
     content = newest(tmp_path).read_bytes()
     newest(tmp_path).write_bytes(bytes(SEGMENT_HEADER_BYTES) + content[SEGMENT_HEADER_BYTES:])
-    spool = Spool(tmp_path, BOOT)
+    spool = opened(tmp_path)
     assert payloads(spool) == []
     assert spool.counts().damaged == 1
     assert (tmp_path / "00000001.damaged").exists()
@@ -119,7 +122,7 @@ def test_a_segment_without_any_header_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_acked_segments_are_deleted_but_the_newest_stays(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, BOOT, SMALL)
+    spool = opened(tmp_path, SMALL)
     for index in range(10):
         spool.append([(bytes([index]) * 1000, b"m%d" % index)])
     assert len(list(tmp_path.glob("*.seg"))) == 4
@@ -133,7 +136,7 @@ def test_acked_segments_are_deleted_but_the_newest_stays(tmp_path: Path) -> None
     assert payloads(spool) == []
     assert spool.counts().unacked == 0
     spool.close()
-    spool = Spool(tmp_path, BOOT, SMALL)
+    spool = opened(tmp_path, SMALL)
     assert payloads(spool) == []
     assert spool.memory == b"m9"
     spool.append([(b"next", b"")])
@@ -142,12 +145,12 @@ def test_acked_segments_are_deleted_but_the_newest_stays(tmp_path: Path) -> None
 
 
 def test_quota_drops_the_oldest_and_counts_it(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, BOOT, SMALL)
+    spool = opened(tmp_path, SMALL)
     for index in range(40):
-        spool.append([(bytes([index]) * 1000, b"")])
+        spool.append([(bytes([255, index]) * 500, b"")])
         assert sum(p.stat().st_size for p in tmp_path.glob("*.seg")) <= SMALL.quota
     left = payloads(spool)
-    assert left == [bytes([index]) * 1000 for index in range(40 - len(left), 40)]
+    assert left == [bytes([255, index]) * 500 for index in range(40 - len(left), 40)]
     assert spool.counts().dropped == 40 - len(left) > 0
     assert read_all(spool)[-1].sequence == 40
     spool.close()
@@ -178,12 +181,12 @@ def test_an_unknown_boot_is_never_taken_for_the_same(tmp_path: Path) -> None:
 
 def test_a_cursor_beyond_the_end_starts_a_new_epoch(tmp_path: Path) -> None:
     filled(tmp_path, b"a", b"b")
-    spool = Spool(tmp_path, BOOT)
+    spool = opened(tmp_path)
     records = read_all(spool)
     spool.ack(records[-1].position)
     spool.close()
     os.truncate(newest(tmp_path), records[0].position.offset)  # a disk that lied about b
-    spool = Spool(tmp_path, BOOT)
+    spool = opened(tmp_path)
     spool.append([(b"c", b"")])
     (new,) = read_all(spool)
     assert (new.payload, new.sequence) == (b"c", 1)
@@ -191,16 +194,16 @@ def test_a_cursor_beyond_the_end_starts_a_new_epoch(tmp_path: Path) -> None:
     spool.close()
     for path in tmp_path.glob("*.seg"):
         path.unlink()
-    spool = Spool(tmp_path, BOOT)
+    spool = opened(tmp_path)
     spool.append([(b"d", b"")])
     assert payloads(spool) == [b"d"]
     spool.close()
 
 
 def test_reading_from_a_position_that_is_gone_goes_on_with_what_is_there(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, BOOT, SMALL)
+    spool = opened(tmp_path, SMALL)
     for index in range(40):
-        spool.append([(bytes([index]) * 1000, b"")])
+        spool.append([(bytes([255, index]) * 500, b"")])
     assert spool.read_from(Position(2, 500), 1)[0].payload == payloads(spool)[0]
     assert spool.read_from(Position(10**6, 0), 1) == []
     spool.close()
@@ -213,7 +216,7 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None
 
 
 def test_nothing_to_append_touches_nothing(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, BOOT)
+    spool = opened(tmp_path)
     spool.append([])
     assert list(tmp_path.glob("*.seg")) == []
     spool.close()

@@ -93,6 +93,16 @@ class Agent:
             return reply
         raise Ended(await self.call.code(), "")
 
+    async def finish(self) -> None:
+        """Send nothing more and take every answer that is still owed."""
+        await self.call.done_writing()
+        try:
+            while True:
+                await self.receive()
+        except Ended as ended:
+            if ended.code is not grpc.StatusCode.OK:
+                raise
+
     async def acked(self, sequence: int) -> int:
         """Wait for an ack of ``sequence``; return how many acks came."""
         count = 0
@@ -102,6 +112,22 @@ class Agent:
             count += 1
             if reply.ack.sequence >= sequence:
                 return count
+
+
+@asynccontextmanager
+async def admitted(address: str, host: bytes) -> AsyncIterator[Agent]:
+    """Yield a stream, once the collector takes one again."""
+    while True:
+        async with Agent(address, host) as agent:
+            try:
+                await agent.hello()
+            except Ended as ended:
+                if ended.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+                await asyncio.sleep(0.1)
+                continue
+            yield agent
+            return
 
 
 class Ended(Exception):

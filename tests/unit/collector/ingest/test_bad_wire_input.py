@@ -17,11 +17,9 @@ import grpc
 import numpy as np
 import pytest
 
-from chipwatt.collector.ingest.commit import AHEAD_NS
-from chipwatt.collector.latest import Latest
 from chipwatt.collector.store.contract import IncomingBatch
 from chipwatt.collector.store.sqlite_store import SqliteStore
-from chipwatt.core.clock import NS_PER_S, VirtualClock
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.codec import encode_tables
 from chipwatt.core.columns import MAX_BUCKETS, MAX_POWER_MW, MAX_ROWS, SectionKind
 from chipwatt.core.tables import Array, Table
@@ -208,61 +206,6 @@ def test_a_host_with_ever_new_devices_harms_nobody_and_loses_no_joule(tmp_path: 
         return stored_uj
 
     assert asyncio.run(main()) == sent_uj
-
-
-def test_rows_from_the_future_are_counted_and_hold_back_no_other_host(tmp_path: Path) -> None:
-    """One host whose clock is a day ahead; then its clock is set right."""
-    clock = VirtualClock(DAY0_UNIX_NS + 30 * NS_PER_S)
-    ahead, sound = FakeHost(1), FakeHost(2)
-    latest = Latest()
-    ahead.start_unix_ns += 86_400 * NS_PER_S
-
-    async def main() -> None:
-        store = SqliteStore(config(tmp_path / "store"))
-        async with served(store, clock=clock) as collector:
-            collector.ingest.committer.on_committed.append(latest.on_commit)
-            async with (
-                Agent(collector.address, ahead.host) as early,
-                Agent(collector.address, sound.host) as agent,
-            ):
-                await early.hello()
-                await agent.hello()
-                await early.send(wire(ahead.batch()))
-                await early.acked(1)
-                await agent.send(wire(sound.batch()))
-                await agent.acked(1)
-                assert collector.ingest.counters.ahead == 12, "10 seconds and 2 windows"
-                ahead.start_unix_ns = DAY0_UNIX_NS
-                await early.send(wire(ahead.batch()))
-                await early.acked(2)
-            assert collector.ingest.counters.ahead == 12
-        for host in (ahead, sound):
-            stored = sum(w.energy_uj for w in store.windows(host.host, *ALL))
-            assert stored == host.sent_uj, "live data after a future sample is not too old"
-        state = latest.states([sound.host], clock.unix_ns())
-        assert int(state.newest_s[0]) == (DAY0_UNIX_NS // NS_PER_S) + 9
-        assert int(state.held[0]) == 10
-        assert {w.start_unix_ns for w in latest.windows(sound.host)} == {DAY0_UNIX_NS}
-        store.close()
-
-    asyncio.run(main())
-
-
-def test_two_minutes_ahead_is_a_sound_clock(tmp_path: Path) -> None:
-    host = FakeHost(1)
-    clock = VirtualClock(host.start_unix_ns - AHEAD_NS + 9 * NS_PER_S)
-
-    async def main() -> None:
-        store = SqliteStore(config(tmp_path / "store"))
-        async with served(store, clock=clock) as collector:
-            async with Agent(collector.address, host.host) as agent:
-                await agent.hello()
-                await agent.send(wire(host.batch()))
-                await agent.acked(1)
-            assert collector.ingest.counters.ahead == 0
-        store.close()
-
-    asyncio.run(main())
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from chipwatt.collector.ingest.dedupe import Dedupe, Verdict
+from chipwatt.collector.ingest.dedupe import MAX_FRAGMENTS, Dedupe, Verdict
 from chipwatt.collector.store.contract import BatchKey
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.collector.store.stream_book import RECENT_DIGESTS
@@ -70,9 +70,20 @@ def test_what_the_store_remembers_judges_the_same(
         store.close()
 
 
-def test_old_digests_are_forgotten_but_never_the_sequences() -> None:
+def test_old_digests_are_looked_up_but_never_the_sequences() -> None:
     dedupe = Dedupe()
     for sequence in range(1, RECENT_DIGESTS + 2):
         dedupe.add(BatchKey(b"h", b"b", 1, sequence), b"x" * 16)
-    assert dedupe.judge(BatchKey(b"h", b"b", 1, 1), b"y" * 16) is Verdict.DUPLICATE
+    assert dedupe.judge(BatchKey(b"h", b"b", 1, 1), b"y" * 16) is Verdict.KNOWN
     assert dedupe.judge(BatchKey(b"h", b"b", 1, 2), b"y" * 16) is Verdict.CONFLICT
+
+
+def test_a_stream_of_holes_is_bounded() -> None:
+    dedupe = Dedupe()
+    for n in range(MAX_FRAGMENTS):
+        dedupe.add(BatchKey(b"h", b"b", 1, 2 * n + 1), b"x" * 16)
+    beyond = 2 * MAX_FRAGMENTS + 1
+    assert dedupe.judge(BatchKey(b"h", b"b", 1, beyond), b"x" * 16) is Verdict.FRAGMENT
+    assert dedupe.judge(BatchKey(b"h", b"b", 1, 2), b"x" * 16) is Verdict.NEW
+    assert dedupe.judge(BatchKey(b"h", b"b", 2, beyond), b"x" * 16) is Verdict.NEW
+    assert dedupe.missing() == {b"h": MAX_FRAGMENTS - 1}

@@ -10,15 +10,17 @@ import grpc
 import pytest
 import zstandard
 
+from chipwatt.collector.ingest.commit import RETRY_MOST_S
 from chipwatt.collector.store.contract import IncomingBatch
 from chipwatt.collector.store.dictionary import Dictionary
 from chipwatt.collector.store.intake import Intake
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.collector.store.stream_book import StreamBook
 from chipwatt.core.codec import encode_tables
+from chipwatt.core.retry_hint import retry_delay_s
 from chipwatt.core.wire import MAX_PAYLOAD_BYTES, digest
 from chipwatt.v1 import telemetry_pb2 as pb
-from unit.collector.ingest.agents import Agent, Ended, Served, served, wire
+from unit.collector.ingest.agents import Agent, Ended, Served, admitted, served, wire
 from unit.collector.store.batches import FakeHost, config
 
 
@@ -196,26 +198,42 @@ def test_the_newer_stream_of_a_host_wins(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
-def test_a_full_disk_pauses_agents_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_sends_agents_away_with_a_hint_and_loses_nothing(tmp_path: Path) -> None:
     async def scenario(store: SqliteStore, collector: Served) -> None:
         host = FakeHost(1)
+        first, second = host.batch(), host.batch(windows=110)
         async with Agent(collector.address, host.host) as agent:
             await agent.hello()
-            await agent.send(wire(host.batch()))
+            await agent.send(wire(first))
             assert (await agent.receive()).ack.sequence == 1
             writer = store._catalogue._writer
             with store._catalogue.lock:
                 pages = writer.execute("PRAGMA page_count").fetchone()[0]
                 writer.execute(f"PRAGMA max_page_count={pages}")
-            await agent.send(wire(host.batch(windows=110)))
-            pause = (await agent.receive()).ack
-            assert (pause.sequence, pause.pause_ms > 0) == (1, True)
-            assert "disk is full" in collector.ingest.committer.stalled
-            assert len(store.windows(host.host, 0, 1 << 62)) == 2  # reads are still served
-            with store._catalogue.lock:
-                writer.execute("PRAGMA max_page_count=1000000")
+            await agent.send(wire(second))
+            with pytest.raises(Ended, match="RESOURCE_EXHAUSTED: the collector's disk is full"):
+                await agent.receive()
+            trailing = list(await agent.call.trailing_metadata() or ())
+            assert 0 < (retry_delay_s(trailing) or 0) <= RETRY_MOST_S
+        assert "disk is full" in collector.ingest.committer.stalled
+        assert len(store.windows(host.host, 0, 1 << 62)) == 2  # reads are still served
+        async with Agent(collector.address, host.host) as agent:
+            with pytest.raises(Ended, match="RESOURCE_EXHAUSTED"):
+                await agent.hello()
+        resumed, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def tell(_: object) -> None:
+            loop.call_soon_threadsafe(resumed.set)
+
+        collector.ingest.committer.on_committed.append(tell)
+        with store._catalogue.lock:
+            writer.execute("PRAGMA max_page_count=1000000")
+        await asyncio.wait_for(resumed.wait(), 20)  # by itself, nobody being connected
+        async with admitted(collector.address, host.host) as agent:
+            await agent.send(wire(second))
             await agent.acked(2)
         assert store.totals().batches == 2
+        assert collector.ingest.counters.duplicates == 1  # what it had taken was kept
         assert collector.ingest.counters.store_failures >= 1
         assert collector.ingest.committer.stalled == ""
 

@@ -6,8 +6,8 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis.extra.numpy import arrays
 
-from chipwatt.collector.store.rows import KEPT, Rows
 from chipwatt.core.columns import COLUMNS, ColumnSpec, SectionKind
+from chipwatt.core.rows import KEPT, Rows
 from chipwatt.core.tables import Array, Table
 
 

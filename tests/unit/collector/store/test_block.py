@@ -9,10 +9,10 @@ from hypothesis import given, settings
 
 from chipwatt.collector.store import block as block_module
 from chipwatt.collector.store.block import BlockDamaged, decode, encode
-from chipwatt.collector.store.rows import Rows, concatenate, take, values
 from chipwatt.core.codec import tables_from_records
 from chipwatt.core.columns import COLUMNS, SectionKind
 from chipwatt.core.model import Method, Statistic
+from chipwatt.core.rows import Rows, concatenate, take, values
 from chipwatt.core.tables import row_values
 from unit.collector.store.batches import FakeHost
 from unit.collector.store.tables_strategy import rows, same

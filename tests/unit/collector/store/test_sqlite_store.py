@@ -9,7 +9,7 @@ import pytest
 from chipwatt.collector.store.config import DAY_NS, HOUR_NS, MINUTE_NS
 from chipwatt.collector.store.contract import HostRow
 from chipwatt.collector.store.faults import StoreFull
-from chipwatt.collector.store.quarantine import Quarantined
+from chipwatt.collector.store.quarantine import Conflict, Quarantined
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.core.errors import StoreError
 from chipwatt.core.identity import DeviceId
@@ -240,9 +240,10 @@ def test_conflicts_are_put_aside_within_bounds(
     store = SqliteStore(config(tmp_path / "store"))
     batch = FakeHost(1).batch()
     for n in range(5):
-        store.quarantine(batch.key, batch.digest, n, b"payload %d" % n)
+        store.quarantine([Quarantined(batch.key, batch.digest, n, b"payload %d" % n)])
     kept = store.quarantined()
     assert kept == [Quarantined(batch.key, batch.digest, n, b"payload %d" % n) for n in (2, 3, 4)]
+    assert store.conflicts() == [Conflict(batch.key, batch.digest, n) for n in (4, 3, 2)]
     store.close()
 
 

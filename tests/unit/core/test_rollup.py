@@ -9,8 +9,6 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
-from chipwatt.collector.store.rollup import roll_up
-from chipwatt.collector.store.rows import Rows, values
 from chipwatt.core import profile
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.codec import tables_from_records, window_from_row
@@ -26,6 +24,8 @@ from chipwatt.core.records import (
     Records,
     Throttle,
 )
+from chipwatt.core.rollup import roll_up
+from chipwatt.core.rows import Rows, values
 from unit.collector.store.tables_strategy import rows, same
 
 MINUTE_NS = 60 * NS_PER_S

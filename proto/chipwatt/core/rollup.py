@@ -3,7 +3,7 @@
 The same as ``chipwatt.core.profile.merge`` over the rows one after the other,
 within the bounds of a bin: what is not adjacent (a gap, another counter epoch,
 another boot) stays apart, for a sum over it would claim energy that nobody
-knows.
+knows. Adjacent gaps for the same reason become one whose bounds are the sums.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from chipwatt.collector.store.merge_columns import Groups, merged_histograms
-from chipwatt.collector.store.rows import Rows, take
 from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.columns import COLUMNS, MAX_ENERGY_UJ, MAX_POWER_MW, SectionKind
+from chipwatt.core.merge_columns import Groups, merged_histograms
 from chipwatt.core.model import Flag
+from chipwatt.core.rows import Rows, take
 from chipwatt.core.tables import Array, Table
 
 _APART = {
     SectionKind.DEVICE_WINDOW: ("domain", "statistic", "epoch", "interface", "method"),
     SectionKind.HOST_SECOND: (),
+    SectionKind.GAP: ("domain", "statistic", "reason"),
 }
 _ENERGIES = {
     SectionKind.DEVICE_WINDOW: ("energy_uj",),
     SectionKind.HOST_SECOND: ("cpu_mj", "gpu_mj", "memory_mj", "other_mj"),
+    SectionKind.GAP: ("upper_uj",),
 }
 _ADDED = {
     SectionKind.DEVICE_WINDOW: (
@@ -33,6 +35,7 @@ _ADDED = {
         "throttled_power_ms", "throttled_thermal_ms", "throttled_brake_ms", "throttled_other_ms",
     ),
     SectionKind.HOST_SECOND: ("duration_ns", "cpu_mj", "gpu_mj", "memory_mj", "other_mj"),
+    SectionKind.GAP: ("duration_ns", "lower_uj", "upper_uj"),
 }  # fmt: skip
 _GREATEST = {
     SectionKind.DEVICE_WINDOW: (
@@ -44,10 +47,12 @@ _GREATEST = {
         "cpu_peak_mw", "gpu_peak_mw", "memory_peak_mw", "other_peak_mw", "total_peak_mw",
         "expected",
     ),
+    SectionKind.GAP: (),
 }  # fmt: skip
 _LEAST = {
     SectionKind.DEVICE_WINDOW: ("start_unix_ns", "min_mw"),
     SectionKind.HOST_SECOND: ("start_unix_ns", "heard"),
+    SectionKind.GAP: ("start_unix_ns",),
 }
 _ABSENT_U32 = (1 << 32) - 1
 _PARTIAL_PPM = 950_000

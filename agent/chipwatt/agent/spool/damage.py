@@ -1,0 +1,94 @@
+"""Records that can no longer be read: where they are missing, and the gap that they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from chipwatt.agent.spool.contract import Merging
+from chipwatt.agent.spool.record import Record
+from chipwatt.agent.spool.segment import Segment
+
+_NEIGHBOURS = 4
+"""Records looked at on each side of a loss: not every one has a window of every sensor."""
+
+
+def lost_before(segments: Sequence[Segment], at: int, index: int) -> int:
+    """Return how many records are missing in front of record ``index`` of ``segments[at]``."""
+    segment = segments[at]
+    expected = segment.expected(index)
+    if not index:
+        for before in reversed(segments[:at]):
+            if not _same_epoch(before, segment):
+                break
+            expected = before.lasts[-1] + 1 if len(before) else before.header.first_sequence
+            if len(before):
+                break
+    return max(0, segment.firsts[index] - expected)
+
+
+def gap_record(
+    segments: Sequence[Segment], at: int, index: int, lost: int, merging: Merging
+) -> Record:
+    """Return what takes the place of the ``lost`` records in front of that one.
+
+    It has the sequence of the last of them: where a collector has that one
+    already, what it has stays. Raises MergeFailed, and OSError where
+    neighbours cannot be read.
+    """
+    segment = segments[at]
+    before = list(islice(_payloads(_backward(segments, at, index)), _NEIGHBOURS))[::-1]
+    after = list(islice(_payloads(_forward(segments, at, index)), _NEIGHBOURS))
+    payload = merging.gap(before, after)
+    sequence = segment.firsts[index] - 1
+    return Record(sequence, lost, segment.unix_ns[index], payload, b"")
+
+
+def without_holes(
+    segments: Sequence[Segment], first: int, end: int, merging: Merging
+) -> Iterator[Record]:
+    """Yield all records of ``segments[first:end]``, a gap where some are missing.
+
+    Raises MergeFailed and OSError.
+    """
+    for at in range(first, end):
+        segment = segments[at]
+        index = 0
+        while index < len(segment):
+            frames = segment.frames(index, segment.end)
+            if frames and (lost := lost_before(segments, at, index)):
+                yield gap_record(segments, at, index, lost, merging)
+            yield from (frame.record for frame in frames)
+            index += len(frames)
+
+
+def _payloads(places: Iterator[tuple[Segment, int]]) -> Iterator[bytes]:
+    for segment, index in places:
+        record = segment.record(index)
+        if record is not None:
+            yield record.payload
+
+
+def _backward(segments: Sequence[Segment], at: int, index: int) -> Iterator[tuple[Segment, int]]:
+    for segment in reversed(segments[: at + 1]):
+        if not _same_epoch(segment, segments[at]):
+            return
+        end = index if segment is segments[at] else len(segment)
+        for earlier in range(end - 1, -1, -1):
+            yield segment, earlier
+
+
+def _forward(segments: Sequence[Segment], at: int, index: int) -> Iterator[tuple[Segment, int]]:
+    for segment in segments[at:]:
+        if not _same_epoch(segment, segments[at]):
+            return
+        first = index if segment is segments[at] else 0
+        for later in range(first, len(segment)):
+            yield segment, later
+
+
+def _same_epoch(first: Segment, second: Segment) -> bool:
+    return (first.header.boot_id, first.header.epoch) == (
+        second.header.boot_id,
+        second.header.epoch,
+    )

@@ -1,0 +1,1 @@
+"""Fuzzing of what a collector takes from the network: decode, validate, store."""
