@@ -9,6 +9,7 @@ import pytest
 from chipwatt.agent.intake import Intake
 from chipwatt.agent.sensing_child import SensingChild
 from chipwatt.agent.sensing_link import Start
+from chipwatt.agent.spool.record import START
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.agent.spool.threaded import ThreadedSpool
 from chipwatt.agent.status_file import StatusFile
@@ -70,6 +71,34 @@ def test_the_file_says_what_the_stages_say(tmp_path: Path) -> None:
 
     asyncio.run(test())
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["status.json"]
+
+
+def test_trouble_with_the_spool_is_said_with_its_age(tmp_path: Path) -> None:
+    async def test() -> None:
+        clock = VirtualClock(1_790_000_000 * NS_PER_S)
+        inner = Spool(tmp_path / "spool", bytes(range(16)), unix_ns=clock.unix_ns)
+        spool = ThreadedSpool(inner)
+        intake = Intake(spool)
+        child = SensingChild(Start({}, {}), intake)
+        status = StatusFile(
+            tmp_path / "status.json", "localhost:1", clock, spool, intake, child, UplinkState()
+        )
+        assert status.status()["spool"]["oldest_age_s"] == 0
+        await spool.append([(b"payload", b"")])
+        clock.sleep_until(90 * NS_PER_S)
+        said = status.status()
+        assert (said["state"], said["spool"]["oldest_age_s"]) == ("ok", 90)
+        assert (said["spool"]["appended"], said["spool"]["appended_bytes"]) == (1, 7)
+        (record,) = await spool.read_from(START, 1)
+        (tmp_path / "spool" / "cursor.new").mkdir()  # the cursor cannot be written
+        await spool.ack(record.position)
+        said = status.status()
+        assert said["state"] == "degraded"
+        assert "spool cannot be written: Is a directory" in said["problem"]
+        assert said["spool"]["oldest_age_s"] == 0
+        await spool.close()
+
+    asyncio.run(test())
 
 
 def test_a_folder_that_is_gone_is_no_reason_to_end(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,23 +14,20 @@ from chipwatt.agent.spool import directory as directories
 from chipwatt.agent.spool.record import START
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.core.errors import SpoolError
-from chipwatt.core.settings import Size
 from fakes.lines import line
 from fakes.spools import BOOT, SMALL, InProcess, opened, read_all
 
 
 class Disk:
-    """Refuses to write, rename and delete while it is told to."""
+    """Refuses some operations, and the cursor, while it is told to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *operations: str) -> None:
         self.refuses = False
-        for name in operations:
-            monkeypatch.setattr(os, name, self._refusing(getattr(os, name)))
-        for name in ("write_cursor",):
-            monkeypatch.setattr(directories, name, self._refusing(getattr(directories, name)))
+        for place, name in [(directories, "write_cursor"), *((os, name) for name in operations)]:
+            monkeypatch.setattr(place, name, self._refusing(getattr(place, name)))
 
-    def _refusing(self, real):  # type: ignore[no-untyped-def]
-        def call(*args, **options):  # type: ignore[no-untyped-def]
+    def _refusing(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
             if self.refuses:
                 raise OSError(errno.EROFS, os.strerror(errno.EROFS))
             return real(*args, **options)
@@ -129,7 +128,6 @@ def test_an_append_that_is_refused_is_counted(tmp_path: Path) -> None:
 def test_nothing_is_dropped_for_a_disk_that_refuses_to_merge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert Size(SMALL.segment) * 4 == SMALL.quota
     spool = opened(tmp_path, SMALL)
     given = 0
     for payload in line(26):
