@@ -42,6 +42,7 @@ class Behaviour:
         default_factory=lambda: pb.Welcome(schema_version=1, max_in_flight=8)
     )
     hold_acks: bool = False
+    """Answer no batch of a stream but its first."""
 
 
 class TelemetryServer(TelemetryServiceServicer):
@@ -125,7 +126,7 @@ class TelemetryServer(TelemetryServiceServicer):
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "stored, but the ack is lost")
             if on_stream == behaviour.cancel_after:
                 await context.abort(grpc.StatusCode.CANCELLED, "cancelled from this side")
-            if behaviour.hold_acks:
+            if behaviour.hold_acks and on_stream > 1:
                 unanswered += 1
                 self.max_unanswered = max(self.max_unanswered, unanswered)
                 continue

@@ -15,6 +15,7 @@ import grpc.aio
 from chipwatt.agent.in_flight import InFlight
 from chipwatt.agent.lanes import Lanes
 from chipwatt.agent.spool.contract import Spooled
+from chipwatt.agent.spool.record import Position
 from chipwatt.agent.spool.threaded import ThreadedSpool
 from chipwatt.core import log
 from chipwatt.core.wire import MAX_PAYLOAD_BYTES, digest
@@ -165,32 +166,45 @@ class Stream:
             self._answered.set()
 
     async def _send(self, call: Call) -> None:
+        begin = await self._try_oldest(call)
         border = await self._spool.hold_newest()
-        lanes = Lanes(self._spool, self._spool.cursor, border)
+        lanes = Lanes(self._spool, begin, border)
         while await self._may_send():
             found = await lanes.next()
             if lanes.is_backlog_read and not self._in_flight.is_backlog_sent:
                 self._in_flight.is_backlog_sent = True
                 self._answered.set()
-            if found is None:
-                if not self.is_left:
-                    await self._spool.appended.wait()
-                continue
-            record, is_newest = found
-            self._in_flight.send(record, newest=is_newest)
-            if len(record.payload) > self._max_batch_bytes:
-                self._refuse(record.epoch, record.sequence, pb.REFUSAL_REASON_TOO_LARGE)
-                self._answered.set()
-            elif not await self._write(call, record):
-                break
-        else:
-            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                await call.done_writing()
-            await asyncio.sleep(LEAVE_S)
-            return
-        await asyncio.Event().wait()  # the receiver knows the reason and ends this
+            if found is not None:
+                await self._pass_on(call, *found)
+            elif not self.is_left:
+                await self._spool.appended.wait()
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.done_writing()
+        await asyncio.sleep(LEAVE_S)
 
-    async def _write(self, call: Call, record: Spooled) -> bool:
+    async def _try_oldest(self, call: Call) -> Position:
+        """Send the oldest record and wait for its answer; returns where to go on.
+
+        What was sent is not merged any more (S9). So of a collector that takes
+        streams and stores nothing, for days, the spool learns before it has
+        shown all of itself to it.
+        """
+        begin = self._spool.cursor
+        for record in (await self._spool.read_from(begin, 1))[:1]:
+            if await self._may_send():
+                await self._pass_on(call, record, is_newest=False)
+                begin = record.position
+        while len(self._in_flight):
+            self._answered.clear()
+            await self._answered.wait()
+        return begin
+
+    async def _pass_on(self, call: Call, record: Spooled, is_newest: bool) -> None:
+        self._in_flight.send(record, newest=is_newest)
+        if len(record.payload) > self._max_batch_bytes:
+            self._refuse(record.epoch, record.sequence, pb.REFUSAL_REASON_TOO_LARGE)
+            self._answered.set()
+            return
         encoding, payload = self._encode(record.payload)
         batch = pb.Batch(
             boot_id=record.boot_id,
@@ -204,9 +218,8 @@ class Stream:
         try:
             await call.write(pb.StreamRequest(batch=batch))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return False
+            await asyncio.Event().wait()  # the receiver knows the reason and ends this
         self._state.sent_bytes += len(payload)
-        return True
 
     async def _may_send(self) -> bool:
         """Wait for room in the window and for the end of a pause; False once the stream is left."""

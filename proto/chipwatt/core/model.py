@@ -108,7 +108,8 @@ class Flag(IntFlag):
     PARTIAL = 1 << 2
     """Less than 95 % of the window was seen."""
     SUSPECT = 1 << 3
-    """The counter stood still while its siblings moved."""
+    """The counter stood still while others moved, or the counter of its own domain contradicts the
+    gauge."""
     FILTERED = 1 << 4
     """Firmware adds noise on purpose."""
     RATE_REDUCED = 1 << 5

@@ -111,9 +111,21 @@ def test_no_more_under_way_than_both_allow(
         holding = Behaviour(hold_acks=True, welcome=welcome)
         async with rig(tmp_path, replace(FAST, max_in_flight=ours), holding) as r:
             await r.append(*[b"%d" % n for n in range(20)])
-            await r.server.wait_for(most)
+            await r.server.wait_for(1 + most)
             await asyncio.sleep(0.1)
             assert r.server.max_unanswered == most
+
+    run(test())
+
+
+def test_a_collector_that_answers_nothing_sees_one_record(tmp_path: Path) -> None:
+    """However often it takes a stream: what was shown to it can no longer be merged."""
+
+    async def test() -> None:
+        async with rig(tmp_path, behaviour=Behaviour(close_after=1)) as r:
+            await r.append(*[b"%d" % n for n in range(20)])
+            await r.until(lambda: len(r.server.hellos) > 5)
+            assert len({arrival[2] for arrival in r.server.arrivals}) == 1
 
     run(test())
 
