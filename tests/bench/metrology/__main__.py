@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -194,7 +193,8 @@ async def main() -> int:
 
 async def _run_all(rows: Sequence[Case], jobs: int) -> list[Judgement | Exception]:
     # From the disk now, not while the first rows are measured.
-    subprocess.run([sys.executable, "-c", f"import {SENSING}"], check=True)
+    warming = await asyncio.create_subprocess_exec(sys.executable, "-c", f"import {SENSING}")
+    await warming.wait()
     gate = asyncio.Semaphore(jobs)
     done = 0
 
