@@ -51,6 +51,7 @@ class OtlpSink(metrics_service_pb2_grpc.MetricsServiceServicer):
         self.taken: list[ExportMetricsServiceRequest] = []
         self.offered: list[ExportMetricsServiceRequest] = []
         self.metadata: list[dict[str, str | bytes]] = []
+        self.peers: set[str] = set()
         self._changed = threading.Condition()
         self._server = grpc.server(
             ThreadPoolExecutor(4),
@@ -88,6 +89,7 @@ class OtlpSink(metrics_service_pb2_grpc.MetricsServiceServicer):
             is_ok = answer.code is grpc.StatusCode.OK
             self.offered.append(request)
             self.metadata.append(dict(context.invocation_metadata()))
+            self.peers.add(context.peer())
             if is_ok or answer.is_kept:
                 self.taken.append(request)
             self._changed.notify_all()

@@ -7,6 +7,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class Stage:
     """A store, a clock that is set by hand, and exporters that come and go."""
 
     def __init__(self, folder: Path) -> None:
-        self.store = SqliteStore(StoreConfig(path=folder))
+        self.folder = folder
+        self.store = SqliteStore(StoreConfig(path=folder / "store"))
         self.clock = VirtualClock(T0_NS)
         self.batches = Batches()
         self.stored_uj = 0
@@ -52,11 +54,23 @@ class Stage:
         )
 
     @asynccontextmanager
-    async def exporting(self, endpoint: str, start: str = "oldest") -> AsyncIterator[Exporter]:
+    async def exporting(
+        self, endpoint: str, start: str = "oldest", name: str = ""
+    ) -> AsyncIterator[Exporter]:
         """Run an exporter inside the block; on leaving it stops dead."""
         config = self.config(endpoint, start)
-        sender = Sender(config, delays=lambda: itertools.repeat(POLL_S))
-        exporter = Exporter(self.store, config, clock=self.clock, sender=sender, poll_s=POLL_S)
+        (destination,) = config.destinations()
+        destination = replace(destination, name=name)
+        sender = Sender(destination, delays=lambda: itertools.repeat(POLL_S))
+        exporter = Exporter(
+            self.store,
+            config,
+            destination,
+            clock=self.clock,
+            folder=self.folder / "otlp",
+            sender=sender,
+            poll_s=POLL_S,
+        )
         task = asyncio.create_task(exporter.run())
         try:
             yield exporter
@@ -105,7 +119,7 @@ def test_a_point_a_minute_as_time_goes_by(stage: Stage) -> None:
                 stage.minute(minute)
                 assert len(sink.taken) == minute
                 stage.at_minute(minute + 1)
-                await until(lambda: exporter.status().points_sent == 5 * len(sink.taken) + 2)
+                await until(lambda: exporter.status().points_sent == 7 * len(sink.taken) + 2)
                 await until(lambda expected=minute + 1: len(sink.taken) == expected)  # type: ignore[misc]
             await until(lambda: exporter.status().lag_ms == 10_000)
 

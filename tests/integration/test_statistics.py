@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pytest
 
 from chipwatt.agent.inventory import open_inventory
@@ -16,7 +15,8 @@ from chipwatt.agent.sensing.contract import Quantity, Reading, Sensor
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.otlp.encode import Encoder
-from chipwatt.collector.otlp.intervals import add_up, rows_of
+from chipwatt.collector.otlp.row import join
+from chipwatt.collector.otlp.windows import add_up, rows_of
 from chipwatt.collector.placement.headroom import compute_headroom
 from chipwatt.collector.placement.topology import NodeKind, PowerNode, Topology
 from chipwatt.collector.store.config import HOUR_NS, MINUTE_NS, StoreConfig
@@ -179,7 +179,7 @@ def test_otlp(tmp_path: Path, batches: list[Records]) -> None:
     blocks = [b for b in store.follow(0) if b.kind is SectionKind.DEVICE_WINDOW]
     encoder = Encoder(MINUTE_NS, version="1")
     encoder.learn(store.host_dictionary(), {}, store.device_dictionary())
-    rows = add_up(np.concatenate([rows_of(block, MINUTE_NS) for block in blocks]))
+    rows = add_up(join([rows_of(block, MINUTE_NS) for block in blocks]))
     requests = [r.message for r in encoder.requests(rows, START_UNIX_NS + LIFE_NS)]
     store.close()
     found = list(points(requests))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from chipwatt.collector.addresses import is_loopback, split_address
 from chipwatt.collector.ingest.admission import MAX_STREAMS
 from chipwatt.collector.otlp.config import OtlpConfig
+from chipwatt.collector.prometheus.config import PrometheusConfig
 from chipwatt.collector.store.config import StoreConfig
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.log import LogConfig
@@ -71,10 +72,14 @@ class CollectorConfig:
     and keeps its records."""
     insecure_plaintext_over_network: bool = False
     """Listen without TLS on an address that others can reach: whoever can, may read and write."""
+    own_metrics: bool = True
+    """Tell how the collector and the agents do, wherever metrics go."""
     store: StoreConfig = field(default_factory=StoreConfig)
     """The books on disk: where, and how long each resolution is kept."""
     otlp: OtlpConfig = field(default_factory=OtlpConfig)
     """Export to a metrics back end."""
+    prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
+    """The same metrics for those who pull."""
     tls: TlsConfig = field(default_factory=TlsConfig)
     """Encryption, and who may come in."""
     log: LogConfig = field(default_factory=LogConfig)
@@ -103,23 +108,3 @@ class CollectorConfig:
         if self.store.path != StoreConfig().path:
             return self.store
         return replace(self.store, path=self.state_dir / "store")
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port; raises ValueError where ``address`` is not of that form."""
-    host, colon, port = address.rpartition(":")
-    is_ipv6 = host.startswith("[") and host.endswith("]")
-    is_number = port.isascii() and port.isdecimal() and len(port) <= 5
-    if not colon or not host or not is_number or int(port) > 65_535:
-        raise ValueError(f'listen: {address!r} is not of the form "127.0.0.1:9733"')
-    if ":" in host and not is_ipv6:
-        raise ValueError(f'listen: an IPv6 address needs brackets, as "[::1]:9733": {address!r}')
-    return host.strip("[]"), int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach ``host``."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

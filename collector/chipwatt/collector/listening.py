@@ -9,7 +9,8 @@ import socket
 import grpc
 import grpc.aio
 
-from chipwatt.collector.config import CollectorConfig, TlsConfig, is_loopback, split_address
+from chipwatt.collector.addresses import is_loopback, split_address
+from chipwatt.collector.config import CollectorConfig, TlsConfig
 from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
 from chipwatt.core.errors import ChipwattError, ConfigError
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -22,7 +22,8 @@ from chipwatt.collector.config import CollectorConfig
 from chipwatt.collector.ingest.servicer import Ingest
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.listening import bind, is_private, make_server, server_credentials
-from chipwatt.collector.otlp.export import Exporter
+from chipwatt.collector.metrics_out import MetricsOut
+from chipwatt.collector.otlp.export import Exporter, together
 from chipwatt.collector.placement.servicer import Placement, PlacementServicer
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.collector.placement.topology_file import load_topology
@@ -100,10 +101,17 @@ class Collector:
             max_streams=config.max_streams,
         )
         ingest.committer.on_committed.append(latest.on_commit)
-        exporter = Exporter(store, config.otlp, clock=self._clock) if config.otlp.endpoint else None
-        self._serve(server, store, latest, ingest, exporter, topology)
-        if exporter is not None:
-            self._background("otlp export", exporter.run())
+        folder = config.store_config().path / "otlp"
+        exporters = [
+            Exporter(store, config.otlp, destination, clock=self._clock, folder=folder)
+            for destination in config.otlp.destinations()
+        ]
+        status = self._serve(server, store, latest, ingest, exporters, topology)
+        metrics = MetricsOut(config, store, self._clock, self._executor)
+        for name, work in await metrics.open(status, ingest.committer.on_committed, stack):
+            self._background(name, work)
+        for exporter in exporters:
+            self._background(exporter.name, exporter.run())
         self._background("names", self._every(NAMES_EVERY_S, lambda: latest.learn(store.hosts())))
         self._background(
             "expire", self._every(EXPIRE_EVERY_S, lambda: store.expire(self._clock.unix_ns()))
@@ -120,13 +128,13 @@ class Collector:
         store: SqliteStore,
         latest: Latest,
         ingest: Ingest,
-        exporter: Exporter | None,
+        exporters: Sequence[Exporter],
         topology: Topology | None,
-    ) -> None:
-        """Put the three services on the server."""
+    ) -> Callable[[], query_pb2.GetCollectorStatusResponse]:
+        """Put the three services on the server; return what tells how the collector does."""
 
         def status() -> query_pb2.GetCollectorStatusResponse:
-            sent = exporter.status() if exporter else None
+            sent = together([exporter.status() for exporter in exporters])
             return status_message(
                 store.totals(),
                 ingest.counters,
@@ -149,6 +157,7 @@ class Collector:
         placement_pb2_grpc.add_PlacementServiceServicer_to_server(
             PlacementServicer(placement, self._executor), server
         )
+        return status
 
     async def _recover(self, latest: Latest, store: SqliteStore) -> None:
         """Fill the newest state; in a large fleet agents are not kept waiting until it is done."""

@@ -40,6 +40,7 @@ COMMANDS = (
     Command("hosts", "which hosts report", "hosts", "Ask a collector"),
     Command("query", "stored windows, seconds or gaps, also as JSON", "query", "Ask a collector"),
     Command("headroom", "power left under every budget", "headroom", "Ask a collector"),
+    Command("otlp", "what leaves for a metrics back end", "otlp", "Ask a collector"),
     Command("agent", "the daemon of a host", "chipwatt.agent.cli", "Run a fleet"),
     Command("collector", "the daemon with the books", "chipwatt.collector.cli", "Run a fleet"),
     Command("completion", "completion script for your shell", "completion", "Run a fleet"),

@@ -7,6 +7,8 @@ import numpy as np
 from chipwatt.core.columns import MAX_BUCKETS, ColumnSpec
 from chipwatt.core.tables import Array, Table
 
+_FINEST = 20  # of the column hist_scale
+
 
 class Groups:
     """Neighbouring rows that become one; ``first`` is where each group begins."""
@@ -79,10 +81,13 @@ def _most(spec: ColumnSpec) -> int:
     return spec.high if spec.width == 8 else min(spec.high, (1 << 32) - 2)
 
 
-def merged_histograms(table: Table, groups: Groups) -> dict[str, Array]:
+def merged_histograms(
+    table: Table, groups: Groups, *, finest: int = _FINEST, counts: str = "<u4"
+) -> dict[str, Array]:
     """Return the columns of the histograms that ``core.histogram.merge`` makes, one a group.
 
-    Without ``hist_zero_ms``, which is a plain sum.
+    Without ``hist_zero_ms``, which is a plain sum. No scale is above ``finest``;
+    ``counts`` is the type of the counts, which stop where it does.
 
     Lowering a scale is a shift, and shifts compose: so the scale at which the
     whole group fits is also the one that merging pair by pair ends with.
@@ -94,6 +99,7 @@ def merged_histograms(table: Table, groups: Groups) -> dict[str, Array]:
     far = np.int64(1) << 40
     coarsest = np.minimum.reduceat(np.where(full, scale, far), groups.first)
     empty = coarsest == far
+    coarsest = np.minimum(coarsest, finest)
     coarsest[empty] = 0
     shift = np.where(full, scale - coarsest[groups.of_row], 0)
     group_low = np.minimum.reduceat(np.where(full, low >> shift, far), groups.first)
@@ -114,12 +120,12 @@ def merged_histograms(table: Table, groups: Groups) -> dict[str, Array]:
     within = np.arange(len(row_of_count)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     index = (low[row_of_count] + within) >> (shift[row_of_count] + more[group_of_count])
     index += (ends - buckets)[group_of_count] - group_low[group_of_count]
-    counts = np.zeros(int(ends[-1]), dtype=np.uint64)
-    np.add.at(counts, index, table["hist_counts_ms"].astype(np.uint64))
+    total = np.zeros(int(ends[-1]), dtype=np.uint64)
+    np.add.at(total, index, table["hist_counts_ms"].astype(np.uint64))
     last = groups.first + groups.sizes - 1
     return {
         "hist_scale": np.where(empty, scale[last], coarsest - more).astype("<i1"),
         "hist_offset": np.where(empty, low[last], group_low).astype("<i4"),
         "hist_buckets": buckets.astype("<u1"),
-        "hist_counts_ms": np.minimum(counts, (1 << 32) - 1).astype("<u4"),
+        "hist_counts_ms": np.minimum(total, np.iinfo(counts).max).astype(counts),
     }

@@ -3,10 +3,10 @@
 A configuration is a tree of frozen dataclasses whose fields all have
 defaults. Field types: ``bool``, ``int``, ``float``, ``str``, ``Path``,
 ``Duration``, ``Size``, ``tuple[str, ...]``, ``X | None`` of these, nested
-dataclasses for tables, and ``Mapping[str, Any]`` for a table whose keys someone
-else knows: it comes as TOML gave it, and ``dump`` writes what dataclasses it
-holds. The string literal under a field is its documentation and becomes the
-comment in ``dump``.
+dataclasses for tables, tuples of dataclasses for arrays of tables, and
+``Mapping[str, Any]`` for a table whose keys someone else knows: it comes as TOML
+gave it, and ``dump`` writes what dataclasses it holds. The string literal under
+a field is its documentation and becomes the comment in ``dump``.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ def dump(config: Any, table: str = "") -> str:
     plain: list[str] = []
     nested: list[str] = []
     comments = _field_comments(type(config))
+    hints = typing.get_type_hints(type(config))
     for f in fields(config):
         value = getattr(config, f.name)
         comment = textwrap.wrap(comments.get(f.name, ""), 96)
@@ -106,12 +107,15 @@ def dump(config: Any, table: str = "") -> str:
         if isinstance(value, Mapping):
             nested.extend(dump(item, f"{name}.{_key(key)}") for key, item in value.items())
             continue
+        if _tables(hints[f.name]) is not None:
+            nested.append("\n".join([*(f"# {line}" for line in comment), f"# [[{name}]]"]) + "\n")
+            nested.extend(dump(item, name).replace(f"[{name}]", f"[[{name}]]", 1) for item in value)
+            continue
         if is_dataclass(value):
             nested.append("\n".join([*(f"# {line}" for line in comment), dump(value, name)]))
             continue
         plain.extend(f"# {line}" for line in comment)
-        annotation = typing.get_type_hints(type(config))[f.name]
-        text = _literal(annotation, value)
+        text = _literal(hints[f.name], value)
         plain.append(f"{f.name} = {text}" if text else f"# {f.name} =    # not set")
     head = [f"[{table}]"] if table and (plain or not nested) else []
     return "\n".join([*head, *plain]).rstrip() + "\n" + "".join("\n" + part for part in nested)
@@ -124,10 +128,21 @@ def _convert(wanted: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} is a table, got {value!r}")
         return build(wanted, value, where) if isinstance(wanted, type) else dict(value)
+    if (table := _tables(wanted)) is not None:
+        if not isinstance(value, list):
+            raise ConfigError(f"{where} is an array of tables, got {value!r}")
+        return tuple(_convert(table, item, where) for item in value)
     try:
         return _convert_value(wanted, value)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _tables(annotation: Any) -> Any:
+    """Return the dataclass of an array of tables; None where ``annotation`` is something else."""
+    arguments = typing.get_args(annotation)
+    is_tuple = typing.get_origin(annotation) is tuple
+    return arguments[0] if is_tuple and is_dataclass(arguments[0]) else None
 
 
 def _convert_value(wanted: Any, value: Any) -> Any:
@@ -196,13 +211,17 @@ def _key(key: str) -> str:
 
 
 def _field_comments(cls: type) -> dict[str, str]:
-    """Return the string literal under each field of a dataclass."""
+    """Return the string literal under each field of a dataclass and of those it inherits from."""
+    inherited: dict[str, str] = {}
+    for base in cls.__bases__:
+        if is_dataclass(base):
+            inherited |= _field_comments(base)
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     except (OSError, TypeError):  # made at run time: it has no source
-        return {}
+        return inherited
     body = typing.cast("ast.ClassDef", tree.body[0]).body
-    return {
+    return inherited | {
         field.target.id: inspect.cleandoc(below.value.value).replace("\n", " ")
         for field, below in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign)

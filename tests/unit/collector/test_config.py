@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipwatt.collector.config import (
-    CollectorConfig,
-    TlsConfig,
-    default_state_dir,
-    is_loopback,
-    split_address,
-)
+from chipwatt.collector.addresses import is_loopback, split_address
+from chipwatt.collector.config import CollectorConfig, TlsConfig, default_state_dir
 from chipwatt.collector.store.config import StoreConfig
 from chipwatt.core import settings
 from chipwatt.core.errors import ConfigError

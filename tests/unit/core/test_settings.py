@@ -48,6 +48,8 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
     """What lies inside."""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    many: tuple[Inner, ...] = ()
+    """Some tables."""
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -65,6 +67,7 @@ outers = st.builds(
     count=st.integers(),
     where=paths,
     maybe=st.none() | paths,
+    many=st.lists(inners, max_size=3).map(tuple),
     pause=st.integers(0, 2**70).map(Duration),
     space=st.integers(0, 2**70).map(Size),
     inner=inners,

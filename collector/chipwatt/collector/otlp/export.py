@@ -8,31 +8,32 @@ only when the receiver has answered for everything before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Protocol, TypeVar
 
-from chipwatt.collector.otlp.config import OtlpConfig
-from chipwatt.collector.otlp.encode import Encoder, Request
+from chipwatt.collector.otlp.config import Destination, OtlpConfig
+from chipwatt.collector.otlp.encode import Encoder
 from chipwatt.collector.otlp.intervals import GAPS, WINDOWS, Intervals
-from chipwatt.collector.otlp.sender import Sender
+from chipwatt.collector.otlp.request import Request
+from chipwatt.collector.otlp.row import Rows
+from chipwatt.collector.otlp.sender import Sender, Sent
+from chipwatt.collector.otlp.stream_book import Began, StreamBook
 from chipwatt.collector.store.contract import Block, HostRow
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock
 from chipwatt.core.errors import StoreError
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.log import get
-from chipwatt.core.tables import Array
 
 CURSOR = "otlp"
-"""Everything up to this position has been settled."""
-CURSOR_READ = "otlp.read"
-"""Up to this position, what starts before ``CURSOR_CLOSED`` (ns since 1970) has been, too."""
-CURSOR_CLOSED = "otlp.closed"
-MAX_WAITING = 1_000_000
+"""Everything up to this position has been settled. Of a destination with a name: ``otlp/name``.
+Beside it ``.read``: up to there what starts before ``.closed`` (ns since 1970) has been, too."""
+MAX_WAITING = 300_000
 """Rows that may wait for their interval to end: two intervals of 10,000 hosts and to
-spare, some 100 MB. Beyond, intervals are cut short."""
+spare, some 150 MB. Beyond, intervals are cut short."""
 CONFIDENTIAL_NS = 60 * NS_PER_S
 """Finest interval of the design's ``confidential`` egress."""
 _BLOCKS_A_READ = 100
@@ -63,6 +64,19 @@ class Books(Protocol):
     def device_dictionary(self) -> list[tuple[bytes, DeviceId]]: ...
 
 
+class Settles(Protocol):
+    """Whoever takes requests: a receiver far away, or the page that shows them."""
+
+    @property
+    def sent(self) -> Sent: ...
+
+    async def send(self, request: Request) -> None:
+        """Return once the request is settled."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ExportStatus:
     """How the export does."""
@@ -75,34 +89,54 @@ class ExportStatus:
     ``settle`` at least."""
 
 
+def together(each: Sequence[ExportStatus]) -> ExportStatus | None:
+    """Return how several exports do as one: sums, and the age of the one that is behind most."""
+    if not each:
+        return None
+    return ExportStatus(
+        sum(one.points_sent for one in each),
+        sum(one.points_rejected for one in each),
+        sum(one.retries for one in each),
+        max(one.lag_ms for one in each),
+    )
+
+
 class Exporter:
-    """From store to receiver."""
+    """From store to one receiver."""
 
     def __init__(
         self,
         store: Books,
         config: OtlpConfig,
+        destination: Destination,
         *,
         clock: Clock,
-        sender: Sender | None = None,
+        folder: Path | None = None,
+        sender: Settles | None = None,
         poll_s: float = 1.0,
     ) -> None:
-        """Take a store and settings with an endpoint; ``poll_s`` is how often to look for news.
+        """Take a store and one of the settings' destinations.
 
-        Raises ConfigError where the settings cannot be used.
+        ``folder`` is where to keep the beginnings of streams, which else begin anew with
+        each process; ``poll_s`` is how often to look for news. Raises ConfigError where
+        the settings cannot be used.
         """
+        self.name = f"{CURSOR}/{destination.name}" if destination.name else CURSOR
         self._store = store
         self._config = config
         self._clock = clock
         self._poll_s = poll_s
-        self._sender = sender or Sender(config)
+        self._sender: Settles = sender or Sender(destination)
         self._encoder = Encoder(
             config.interval, version=metadata.version("chipwatt"), namespace=config.namespace
         )
+        file = f"{destination.name or 'default'}.streams"
+        self._book = None if folder is None else StreamBook(folder / file)
         self._intervals = Intervals(config.interval)
         self._gaps = Intervals(config.interval, kind=GAPS)
+        self._began: list[Began] = []
         self._settled_unix_ns = clock.unix_ns()
-        self._thread = ThreadPoolExecutor(1, "otlp")
+        self._thread = ThreadPoolExecutor(1, self.name)
 
     def status(self) -> ExportStatus:
         """Return the counters as they stand."""
@@ -132,15 +166,17 @@ class Exporter:
 
     def _resume(self) -> None:
         """Go on where the last process stopped; the very first one chooses where to begin."""
-        position = self._store.cursor(CURSOR)
-        closed_unix_ns = self._store.cursor(CURSOR_CLOSED)
+        if self._book is not None:
+            self._encoder.streams.restore(self._book.read())
+        position = self._store.cursor(self.name)
+        closed_unix_ns = self._store.cursor(f"{self.name}.closed")
         if closed_unix_ns < _NOTHING_CLOSED:
             while self._config.start == "newest" and (blocks := self._store.follow(position)):
                 position = blocks[-1].position
-            self._store.advance(CURSOR, position)
-            self._store.advance(CURSOR_CLOSED, _NOTHING_CLOSED)
+            self._store.advance(self.name, position)
+            self._store.advance(f"{self.name}.closed", _NOTHING_CLOSED)
         self._note_settled(closed_unix_ns)
-        read = self._store.cursor(CURSOR_READ)
+        read = self._store.cursor(f"{self.name}.read")
         self._intervals, self._gaps = (
             Intervals(
                 self._config.interval,
@@ -159,7 +195,7 @@ class Exporter:
         self._gaps.add(blocks)
         return len(blocks) < _BLOCKS_A_READ
 
-    def _ripe(self, *, is_drained: bool) -> tuple[Array, Array] | None:
+    def _ripe(self, *, is_drained: bool) -> tuple[Rows, Rows] | None:
         """Return windows and gaps that are due, perhaps none; None where no interval has ended."""
         intervals, interval_ns = self._intervals, self._config.interval
         now_unix_ns = self._clock.unix_ns()
@@ -178,7 +214,7 @@ class Exporter:
             self._gaps.close(ended_unix_ns, ahead_unix_ns=ahead_unix_ns),
         )
 
-    async def _settle(self, rows: Array, gaps: Array) -> None:
+    async def _settle(self, rows: Rows, gaps: Rows) -> None:
         """Send rows and, once the receiver has answered for all of them, move the cursor."""
         requests = await self._patiently(lambda: self._requests(rows, gaps))
         while (request := await self._in_thread(lambda: next(requests, None))) is not None:
@@ -186,7 +222,7 @@ class Exporter:
         await self._patiently(self._save)
         self._note_settled(self._intervals.closed_unix_ns)
 
-    def _requests(self, rows: Array, gaps: Array) -> Iterator[Request]:
+    def _requests(self, rows: Rows, gaps: Rows) -> Iterator[Request]:
         store = self._store
         names = {host.host: host.name for host in store.hosts()}
         self._encoder.learn(store.host_dictionary(), names, store.device_dictionary())
@@ -197,10 +233,14 @@ class Exporter:
             self._settled_unix_ns = closed_unix_ns
 
     def _save(self) -> None:
+        self._began += self._encoder.streams.began()
+        if self._book is not None:
+            self._book.keep(self._began)
+        self._began.clear()
         # In this order what the three say together is true after each step.
-        self._store.advance(CURSOR_READ, self._intervals.read)
-        self._store.advance(CURSOR_CLOSED, self._intervals.closed_unix_ns)
-        self._store.advance(CURSOR, min(self._intervals.done, self._gaps.done))
+        self._store.advance(f"{self.name}.read", self._intervals.read)
+        self._store.advance(f"{self.name}.closed", self._intervals.closed_unix_ns)
+        self._store.advance(self.name, min(self._intervals.done, self._gaps.done))
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

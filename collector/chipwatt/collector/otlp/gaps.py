@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from chipwatt.collector.otlp import semconv
+from chipwatt.collector.otlp.row import Rows, empty
 from chipwatt.collector.otlp.streams import UJ_PER_J, Sample
+from chipwatt.collector.otlp.table import GAP_COUNT, GAP_DURATION, GAP_LOWER, GAP_UPPER, Metric
 from chipwatt.collector.store.contract import Block
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 from chipwatt.core.columns import SectionKind
@@ -49,11 +50,11 @@ _WIDTHS = dict.fromkeys(_U1, "<u1") | dict.fromkeys(_I8, "<i8") | {"host": "<i4"
 GAP_ROW: Final = np.dtype([(name, _WIDTHS.get(name, "<u8")) for name in GapRow._fields])
 
 
-def gaps_of(block: Block, interval_ns: int) -> Array:
+def gaps_of(block: Block, interval_ns: int) -> Rows:
     """Return a row a gap of ``block``; none where it holds something else."""
     table = block.table
     if block.kind is not SectionKind.GAP or not table.rows:
-        return np.empty(0, dtype=GAP_ROW)
+        return empty(GAP_ROW)
     rows = np.empty(table.rows, dtype=GAP_ROW)
     for name in _SAME:
         rows[name] = table[name]
@@ -61,14 +62,14 @@ def gaps_of(block: Block, interval_ns: int) -> Array:
     rows["slot"] = rows["start_unix_ns"] // interval_ns
     rows["gaps"] = 1
     rows["position"] = block.position
-    return rows
+    return Rows(rows, empty().counts)
 
 
-def add_gaps_up(rows: Array) -> Array:
+def add_gaps_up(gaps: Rows) -> Rows:
     """Return one row a (host, device, domain, statistic, reason, interval), in that order."""
-    if not len(rows):
-        return rows
-    rows = rows[np.lexsort([rows[name] for name in reversed(_KEY)])]
+    if not len(gaps):
+        return gaps
+    rows = gaps.array[np.lexsort([gaps.array[name] for name in reversed(_KEY)])]
     is_first = np.ones(len(rows), dtype=bool)
     is_first[1:] = np.any([rows[name][1:] != rows[name][:-1] for name in _KEY], axis=0)
     first = np.flatnonzero(is_first)
@@ -77,7 +78,7 @@ def add_gaps_up(rows: Array) -> Array:
         total[name] = np.add.reduceat(rows[name], first)
     for name in ("start_unix_ns", "position"):
         total[name] = np.minimum.reduceat(rows[name], first)
-    return total
+    return Rows(total, gaps.counts)
 
 
 @dataclass(slots=True)
@@ -103,7 +104,7 @@ class GapStreams:
         key = (row.device, row.domain, row.statistic, row.reason)
         sums = self._sums.get(key)
         if sums is None:
-            sums = self._sums[key] = _Sums(row.start_unix_ns, row.start_unix_ns)
+            sums = self._sums[key] = _Sums(row.start_unix_ns, row.start_unix_ns + NS_PER_MS)
             yield from _points(sums, attributes)
         sums.lower_uj += row.lower_uj
         sums.upper_uj += row.upper_uj
@@ -114,11 +115,11 @@ class GapStreams:
 
 
 def _points(sums: _Sums, attributes: bytes) -> Iterator[Sample]:
-    values: tuple[tuple[semconv.MetricSpec, float | int], ...] = (
-        (semconv.GAP_LOWER, sums.lower_uj / UJ_PER_J),
-        (semconv.GAP_UPPER, sums.upper_uj / UJ_PER_J),
-        (semconv.GAP_DURATION, sums.duration_ns / NS_PER_S),
-        (semconv.GAP_COUNT, sums.gaps),
+    values: tuple[tuple[Metric, float | int], ...] = (
+        (GAP_LOWER, sums.lower_uj / UJ_PER_J),
+        (GAP_UPPER, sums.upper_uj / UJ_PER_J),
+        (GAP_DURATION, sums.duration_ns / NS_PER_S),
+        (GAP_COUNT, sums.gaps),
     )
     for metric, value in values:
         yield Sample(metric, attributes, sums.start_unix_ns, sums.time_unix_ns, value)

@@ -1,10 +1,21 @@
-"""One statistic of one domain in one interval, as a row of an array and as a value."""
+"""One statistic of one domain in one interval: a row of an array, its histogram beside it."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+
+from chipwatt.core.tables import Array
+
+UNKNOWN: Final = -1
+"""In a column of ``GREATEST`` and in ``limit_mw``: the sensor cannot say."""
+UNKNOWN_MIN: Final = (1 << 32) - 1
+"""The same in ``min_mw``, where the least value wins."""
+REASONS: Final = ("power", "thermal", "brake", "other")
+"""Why a component is slowed; bit n of ``throttle_known`` says that reason n is told."""
 
 
 class Row(NamedTuple):
@@ -44,11 +55,63 @@ class Row(NamedTuple):
         return self.energy_uj * 1000 / self.duration_ns
 
 
+GREATEST: Final = (
+    "max_mw", "peak_10ms_mw", "peak_100ms_mw", "peak_1s_mw",
+    "rise_100ms_mw_per_s", "fall_100ms_mw_per_s", "rise_1s_mw_per_s", "fall_1s_mw_per_s",
+)  # fmt: skip
+THROTTLED: Final = tuple(f"throttled_{reason}_ms" for reason in REASONS)
+POLLS: Final = ("expected", "got", "repeated", "dropped")
+SWING: Final = ("swing_frequency_mhz", "swing_amplitude_mw", "swing_share_ppm")
 _U1 = ("domain", "statistic", "is_root", "method", "interface", "is_filtered")
 _I4 = ("host", "device")
-_U4 = ("epoch",)
 _I8 = ("slot", "start_unix_ns", "end_unix_ns", "position")
-_WIDTHS = dict.fromkeys(_U1, "<u1") | dict.fromkeys(_I4, "<i4") | dict.fromkeys(_U4, "<u4")
+_WIDTHS = dict.fromkeys(_U1, "<u1") | dict.fromkeys(_I4, "<i4") | {"epoch": "<u4"}
 _WIDTHS |= dict.fromkeys(_I8, "<i8")
-ROW: Final = np.dtype([(name, _WIDTHS.get(name, "<u8")) for name in Row._fields])
-"""``Row`` as numpy has it; ``Row._make`` reads what ``tolist`` gives."""
+_PROFILE = (
+    ("min_mw", "<u4"), *((name, "<i8") for name in GREATEST), *((name, "<i8") for name in SWING),
+    ("limit_mw", "<i8"), *((name, "<u8") for name in THROTTLED), ("throttle_known", "<u1"),
+    *((name, "<u8") for name in POLLS), ("refresh_us", "<u4"), ("averaging_us", "<u4"),
+    ("is_suspect", "<u1"), ("hist_mw_ms", "<f8"), ("hist_zero_ms", "<u8"),
+    ("hist_scale", "<i1"), ("hist_offset", "<i4"), ("hist_buckets", "<u1"),
+)  # fmt: skip
+ROW: Final = np.dtype([(name, _WIDTHS.get(name, "<u8")) for name in Row._fields] + [*_PROFILE])
+"""``Row`` as numpy has it, and behind it the profile; ``hist_mw_ms`` is power times time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows, and the counts of their histograms one after the other."""
+
+    array: Array
+    counts: Array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def take(self, index: Array) -> Rows:
+        """Return the rows at ``index`` (positions or a mask), in that order."""
+        if index.dtype == np.bool_:
+            index = np.flatnonzero(index)
+        if not len(self.counts):
+            return Rows(self.array[index], self.counts)
+        lengths = self.array["hist_buckets"].astype(np.int64)
+        starts = np.cumsum(lengths) - lengths
+        taken = lengths[index]
+        ends = np.cumsum(taken)
+        within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - taken, taken)
+        return Rows(self.array[index], self.counts[np.repeat(starts[index], taken) + within])
+
+
+def empty(dtype: np.dtype[Any] = ROW) -> Rows:
+    """Return no rows."""
+    return Rows(np.empty(0, dtype), np.empty(0, "<u8"))
+
+
+def join(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of all parts, in order; there is at least one part."""
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        np.concatenate([part.array for part in parts]),
+        np.concatenate([part.counts for part in parts]),
+    )

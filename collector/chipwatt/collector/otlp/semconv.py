@@ -1,16 +1,16 @@
-"""What things are called: OpenTelemetry's hardware conventions, and our own names beside them.
+"""Resources and attributes as OpenTelemetry's hardware conventions have them, in wire form.
 
 Facts from semantic conventions 1.44 (``hw.*``, ``host.*``, ``service.*``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from chipwatt.collector.otlp.wire import NUMBER_ATTRIBUTE, delimited
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind, Domain, GapReason, Interface, Method, Statistic
 
@@ -38,49 +38,7 @@ _PARENTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class MetricSpec:
-    """A metric as it is announced in each request."""
-
-    name: str
-    unit: str
-    description: str
-    is_sum: bool
-
-
-ENERGY = MetricSpec("hw.energy", "J", "Energy consumed by the component.", is_sum=True)
-POWER = MetricSpec("hw.power", "W", "Mean power of the component over the interval.", is_sum=False)
-HOST_ENERGY = MetricSpec(
-    "hw.host.energy", "J", "Energy consumed by the host's components since first seen.", is_sum=True
-)
-HOST_POWER = MetricSpec(
-    "hw.host.power", "W", "Mean power of the host's components over the interval.", is_sum=False
-)
-DOMAIN_ENERGY = MetricSpec(
-    "chipwatt.domain.energy", "J", "Energy of a domain that overlaps a component.", is_sum=True
-)
-DOMAIN_POWER = MetricSpec(
-    "chipwatt.domain.power", "W", "Mean power of a domain that overlaps a component.", is_sum=False
-)
-COVERAGE = MetricSpec(
-    "chipwatt.coverage", "1", "Share of the interval that the sensor saw.", is_sum=False
-)
-
-GAP_LOWER = MetricSpec(
-    "chipwatt.gap.energy.lower", "J", "Least energy drawn where nobody could know it.", is_sum=True
-)
-GAP_UPPER = MetricSpec(
-    "chipwatt.gap.energy.upper", "J", "Most energy drawn where nobody could know it.", is_sum=True
-)
-GAP_DURATION = MetricSpec(
-    "chipwatt.gap.duration", "s", "Time of which the energy is not known.", is_sum=True
-)
-GAP_COUNT = MetricSpec(
-    "chipwatt.gap.count", "{gap}", "Gaps in what is known of the energy.", is_sum=True
-)
-
-
-def resource(host_id: str, host_name: str, *, version: str, namespace: str) -> Resource:
+def resource(host_id: str, host_name: str, *, version: str, namespace: str) -> bytes:
     """Return the resource of one host.
 
     ``service.instance.id`` is the host's id: Prometheus makes ``instance`` of it, and
@@ -94,7 +52,13 @@ def resource(host_id: str, host_name: str, *, version: str, namespace: str) -> R
         "host.id": host_id,
         "host.name": host_name[:MAX_TEXT],
     }
-    return Resource(attributes=[_text(key, value) for key, value in texts.items() if value])
+    attributes = [_key_value(key, value) for key, value in texts.items() if value]
+    return Resource(attributes=attributes).SerializeToString()
+
+
+def scope(version: str) -> bytes:
+    """Return the instrumentation scope."""
+    return InstrumentationScope(name=SERVICE_NAME, version=version).SerializeToString()
 
 
 def domain_attributes(
@@ -106,49 +70,54 @@ def domain_attributes(
     method: Method,
     interface: Interface,
     is_filtered: bool,
-) -> bytes:
-    """Return the attributes of every point of one statistic of a domain, in wire form."""
-    name = domain.name.lower()
+) -> list[bytes]:
+    """Return the attributes of every point of one statistic of a domain."""
     attributes = [
-        _text("hw.id", f"{device}/{name}"),
-        _text("hw.type", _DOMAIN_TYPES.get(domain, _KIND_TYPES[device.kind])),
-        _text("hw.name", f"{str(device).replace('/', ' ')} {name}"),
-        _text("chipwatt.method", method.name.lower()),
-        _text("chipwatt.statistic", statistic.name.lower()),
-        _text("chipwatt.interface", interface.name.lower()),
+        *_component(device, domain, statistic),
+        text("chipwatt.method", method.name.lower()),
+        text("chipwatt.interface", interface.name.lower()),
     ]
     if not is_root and domain in _PARENTS:
-        attributes.append(_text("hw.parent", f"{device}/{_PARENTS[domain].name.lower()}"))
+        attributes.append(text("hw.parent", f"{device}/{_PARENTS[domain].name.lower()}"))
     if is_filtered:
-        attributes.append(KeyValue(key="chipwatt.filtered", value=AnyValue(bool_value=True)))
-    return _wire(attributes)
+        filtered = KeyValue(key="chipwatt.filtered", value=AnyValue(bool_value=True))
+        attributes.append(filtered.SerializeToString())
+    return attributes
 
 
 def gap_attributes(
     device: DeviceId, domain: Domain, statistic: Statistic, reason: GapReason
 ) -> bytes:
-    """Return the attributes of every point of one line's gaps of one reason, in wire form."""
-    name = domain.name.lower()
-    return _wire(
-        [
-            _text("hw.id", f"{device}/{name}"),
-            _text("hw.type", _DOMAIN_TYPES.get(domain, _KIND_TYPES[device.kind])),
-            _text("hw.name", f"{str(device).replace('/', ' ')} {name}"),
-            _text("chipwatt.statistic", statistic.name.lower()),
-            _text("chipwatt.reason", reason.name.lower()),
-        ]
+    """Return the attributes of every point of one line's gaps of one reason."""
+    return of_number(
+        [*_component(device, domain, statistic), text("chipwatt.reason", reason.name.lower())]
     )
 
 
 def host_attributes(host_id: str, method: Method) -> bytes:
-    """Return the attributes of a host's own points, in wire form."""
-    return _wire([_text("hw.id", host_id), _text("chipwatt.method", method.name.lower())])
+    """Return the attributes of a host's own points."""
+    return of_number([text("hw.id", host_id), text("chipwatt.method", method.name.lower())])
 
 
-def _wire(attributes: list[KeyValue]) -> bytes:
-    # Merging bytes into a point takes a third of the time of copying the messages.
-    return NumberDataPoint(attributes=attributes).SerializeToString()
+def of_number(attributes: Iterable[bytes]) -> bytes:
+    """Return attributes as they stand in a point that is a number."""
+    return b"".join(delimited(NUMBER_ATTRIBUTE, attribute) for attribute in attributes)
 
 
-def _text(key: str, value: str) -> KeyValue:
+def text(key: str, value: str) -> bytes:
+    """Return one attribute."""
+    return _key_value(key, value).SerializeToString()
+
+
+def _component(device: DeviceId, domain: Domain, statistic: Statistic) -> list[bytes]:
+    name = domain.name.lower()
+    return [
+        text("hw.id", f"{device}/{name}"),
+        text("hw.type", _DOMAIN_TYPES.get(domain, _KIND_TYPES[device.kind])),
+        text("hw.name", f"{str(device).replace('/', ' ')} {name}"),
+        text("chipwatt.statistic", statistic.name.lower()),
+    ]
+
+
+def _key_value(key: str, value: str) -> KeyValue:
     return KeyValue(key=key, value=AnyValue(string_value=value))

@@ -1,30 +1,25 @@
-"""One request at a time to an OTLP/gRPC receiver, again and again until it is settled."""
+"""One request at a time to one receiver, again and again until it is settled."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
-import grpc
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsPartialSuccess,
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
-
-from chipwatt.collector.otlp.config import OtlpConfig
-from chipwatt.collector.otlp.encode import Request
-from chipwatt.collector.otlp.retry import NEVER, retry_after_s
+from chipwatt.collector.otlp.config import Destination
+from chipwatt.collector.otlp.links import LONGEST_DELAY_S, Link, link_to
+from chipwatt.collector.otlp.request import Request
+from chipwatt.collector.otlp.retry import Answer, Verdict
 from chipwatt.core.backoff import delays_s
 from chipwatt.core.clock import NS_PER_S
-from chipwatt.core.errors import ConfigError
 from chipwatt.core.log import get
 
-METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 60.0
-_MAX_TEXT = 200
-_COMPRESSIONS = {"gzip": grpc.Compression.Gzip, "none": grpc.Compression.NoCompression}
+FIRST_DELAY_S: Final = 1.0
+SLOWEST: Final = 6.0
+"""How many times its timeout a slow receiver is given in the end."""
+MAX_REFUSALS: Final = 64
+"""Parts of one request that may be refused for what is in them, until the rest goes with them."""
 _log = get(__name__)
 
 
@@ -41,91 +36,90 @@ class Sent:
 
 
 class Sender:
-    """A channel to the receiver and the patience to use it."""
+    """A way to the receiver and the patience to use it."""
 
     def __init__(
         self,
-        config: OtlpConfig,
+        destination: Destination,
         *,
         delays: Callable[[], Iterator[float]] = lambda: delays_s(FIRST_DELAY_S, LONGEST_DELAY_S),
         wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Make the channel, which connects when it is first used.
+        """Prepare the way, which connects when it is first used.
 
-        ``delays`` and ``wait`` are the back-off. Raises ConfigError where the
-        authority's file cannot be read.
+        ``delays`` and ``wait`` are the back-off. Raises ConfigError where a
+        file of TLS cannot be read.
         """
         self.sent = Sent()
-        self._endpoint = config.endpoint
-        self._timeout_s = config.timeout / NS_PER_S
-        self._metadata = config.metadata()
+        self._endpoint = destination.endpoint
+        self._timeout_s = destination.timeout / NS_PER_S
+        self._slowest_s = self._timeout_s * SLOWEST
         self._delays = delays
         self._wait = wait
-        self._channel = _channel(config)
-        self._export = self._channel.unary_unary(
-            METHOD,
-            request_serializer=ExportMetricsServiceRequest.SerializeToString,
-            response_deserializer=ExportMetricsServiceResponse.FromString,
-        )
+        self._link: Link = link_to(destination)
+        self._most_bytes: int | None = None  # learned from the receiver
 
     async def send(self, request: Request) -> None:
         """Return once the receiver took the request or refused it for good.
 
         Until then it is sent again after each failure that OTLP calls retryable, with
         growing pauses, however long that takes: the store keeps what comes after.
+        What is too large is halved. What is refused for its content is halved, too,
+        until the points are found that the receiver does not want.
         """
-        delays = self._delays()
-        while True:
-            try:
-                response = await self._export(
-                    request.message, timeout=self._timeout_s, metadata=self._metadata
-                )
-            except grpc.aio.AioRpcError as error:
-                after_s = retry_after_s(error.code(), tuple(error.trailing_metadata() or ()))
-                if after_s == NEVER:
-                    self.sent.rejected += request.points
-                    self._complain("otlp receiver refused a request for good, dropped", error)
-                    return
-                self.sent.retries += 1
-                self._complain("otlp receiver did not take a request, will retry", error)
-                await self._wait(after_s + next(delays))
+        parts = [request]
+        refusals = 0
+        while parts:
+            part = parts.pop()
+            if self._is_too_large(part):
+                parts.extend(reversed(part.halves()))
+                continue
+            answer = await self._answered(part)
+            if answer.verdict is Verdict.TAKEN:
+                self._settle(part.points, answer)
+            elif answer.verdict is Verdict.TOO_LARGE and part.points > 1:
+                self._most_bytes = len(part.data) - 1
+                parts.append(part)
+            elif answer.verdict is Verdict.BAD_DATA and part.points > 1 and refusals < MAX_REFUSALS:
+                refusals += 1
+                parts.extend(reversed(part.halves()))
             else:
-                self._settle(request.points, response.partial_success)
-                return
+                self.sent.rejected += part.points
+                self._complain("otlp receiver refused points for good, dropped", part, answer)
 
     async def close(self) -> None:
-        """Give up the channel."""
-        await self._channel.close()
+        """Give up the connection."""
+        await self._link.close()
 
-    def _settle(self, points: int, partial: ExportMetricsPartialSuccess) -> None:
-        rejected = min(max(0, partial.rejected_data_points), points)
+    def _is_too_large(self, part: Request) -> bool:
+        most = self._most_bytes
+        return most is not None and part.points > 1 and len(part.data) > most
+
+    async def _answered(self, part: Request) -> Answer:
+        """Send until there is an answer that does not ask for patience."""
+        delays = self._delays()
+        while True:
+            answer = await self._link.send(part.data, self._timeout_s)
+            if answer.verdict is not Verdict.RETRY:
+                return answer
+            if answer.is_timeout:
+                self._timeout_s = min(2 * self._timeout_s, self._slowest_s)
+            self.sent.retries += 1
+            self._complain("otlp receiver did not take a request, will retry", part, answer)
+            await self._wait(answer.after_s + next(delays))
+
+    def _settle(self, points: int, answer: Answer) -> None:
+        rejected = min(answer.rejected, points)
         self.sent.points += points - rejected
         self.sent.rejected += rejected
-        if rejected or partial.error_message:
+        if rejected or answer.said:
             _log.warning(
                 "otlp receiver took a request in part",
                 endpoint=self._endpoint,
                 rejected=rejected,
                 points=points,
-                said=partial.error_message[:_MAX_TEXT],
+                said=answer.said,
             )
 
-    def _complain(self, event: str, error: grpc.aio.AioRpcError) -> None:
-        said = (error.details() or "")[:_MAX_TEXT]
-        _log.warning(event, endpoint=self._endpoint, code=error.code().name, said=said)
-
-
-def _channel(config: OtlpConfig) -> grpc.aio.Channel:
-    target = config.target()
-    options = [("grpc.max_reconnect_backoff_ms", int(LONGEST_DELAY_S * 1000))]
-    compression = _COMPRESSIONS[config.compression]
-    if not config.is_tls():
-        return grpc.aio.insecure_channel(target, options=options, compression=compression)
-    try:
-        roots = None if config.tls_ca is None else config.tls_ca.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"otlp.tls_ca {config.tls_ca}: cannot be read: {error.strerror}"
-        ) from None
-    credentials = grpc.ssl_channel_credentials(roots)
-    return grpc.aio.secure_channel(target, credentials, options=options, compression=compression)
+    def _complain(self, event: str, part: Request, answer: Answer) -> None:
+        _log.warning(event, endpoint=self._endpoint, points=part.points, said=answer.said)

@@ -2,12 +2,15 @@
 
 A stream of a counter opens with a point of no duration that carries the counter as
 it stood: in OTLP's data model ("unknown start time") that contributes no increase.
+A sum of our own opens with a zero a millisecond after its start, so that a back end which
+goes by values and not by starts counts its first step, and sees no second value at
+the time at which an earlier process ended.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -15,6 +18,8 @@ from typing import NamedTuple
 
 from chipwatt.collector.otlp import semconv
 from chipwatt.collector.otlp.row import Row
+from chipwatt.collector.otlp.stream_book import Began
+from chipwatt.collector.otlp.table import HOST_ENERGY, HOST_POWER, Metric
 from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.model import Method
 
@@ -27,7 +32,7 @@ _START = attrgetter("start_unix_ns")
 class Sample(NamedTuple):
     """A value on its way to becoming a point."""
 
-    metric: semconv.MetricSpec
+    metric: Metric
     attributes: bytes
     start_unix_ns: int
     time_unix_ns: int
@@ -50,32 +55,32 @@ class DomainStreams:
     which ends where the next begins, so that no energy lies in two of them.
     """
 
-    def __init__(self, interval_ns: int) -> None:
-        self._interval_ns = interval_ns
+    def __init__(self) -> None:
         self._epochs: dict[tuple[int, int, int, int], dict[int, list[_Segment]]] = {}
+        self._began: list[Began] = []
 
-    def samples(self, row: Row, attributes: bytes) -> Iterator[Sample]:
-        """Yield what one interval of one domain gives."""
-        energy, power = (
-            (semconv.ENERGY, semconv.POWER)
-            if row.is_root
-            else (semconv.DOMAIN_ENERGY, semconv.DOMAIN_POWER)
-        )
-        for start_unix_ns, time_unix_ns, counter_uj in self._counter_points(row):
-            yield Sample(energy, attributes, start_unix_ns, time_unix_ns, counter_uj / UJ_PER_J)
-        span = (row.start_unix_ns, row.end_unix_ns)
-        if row.duration_ns:
-            yield Sample(power, attributes, *span, row.mean_w)
-        seen = row.covered_ns / max(self._interval_ns, row.duration_ns)
-        yield Sample(semconv.COVERAGE, attributes, *span, seen)
+    def restore(self, streams: Iterable[Began]) -> None:
+        """Take over what an earlier process began."""
+        for began in streams:
+            segments = self._segments(began[:4], began.epoch)
+            segment = _Segment(began.start_unix_ns, began.base_uj)
+            if segment not in segments:
+                insort(segments, segment)
 
-    def _counter_points(self, row: Row) -> Iterator[tuple[int, int, int]]:
-        """Yield (stream's start, time, counter in µJ)."""
-        segments = self._segments(row)
+    def began(self) -> list[Began]:
+        """Return the streams that were begun since this was asked last."""
+        began, self._began = self._began, []
+        return began
+
+    def points(self, row: Row) -> Iterator[tuple[int, int, int]]:
+        """Yield (stream's start, time, counter in µJ) of one interval of one domain."""
+        line = (row.device, row.domain, row.statistic, row.is_root)
+        segments = self._segments(line, row.epoch)
         at = bisect_right(segments, row.start_unix_ns, key=_START) - 1
         if at < 0:
             at = 0
             segments.insert(0, _Segment(row.start_unix_ns, row.base_uj))
+            self._began.append(Began(*line, row.epoch, row.start_unix_ns, row.base_uj))
             yield row.start_unix_ns, row.start_unix_ns, row.base_uj
         for following in segments[at + 1 :]:
             # The second half fails only where a wall clock was set back.
@@ -87,10 +92,10 @@ class DomainStreams:
             at += 1
         yield segments[at].start_unix_ns, row.end_unix_ns, row.cumulative_uj
 
-    def _segments(self, row: Row) -> list[_Segment]:
-        """Return the segments of the row's epoch, by start; the oldest epochs are forgotten."""
-        epochs = self._epochs.setdefault((row.device, row.domain, row.statistic, row.is_root), {})
-        segments = epochs.setdefault(row.epoch, [])
+    def _segments(self, line: tuple[int, int, int, int], epoch: int) -> list[_Segment]:
+        """Return the segments of a line's epoch, by start; the oldest epochs are forgotten."""
+        epochs = self._epochs.setdefault(line, {})
+        segments = epochs.setdefault(epoch, [])
         if len(epochs) > MAX_EPOCHS:
             del epochs[min(epochs)]
         return segments
@@ -129,15 +134,14 @@ class HostStreams:
         host = self._hosts.get(host_id)
         if host is None or method > host.method:
             attributes = semconv.host_attributes(host_id, Method(method))
-            host = self._hosts[host_id] = _Host(method, attributes, start_unix_ns, start_unix_ns)
-            yield Sample(semconv.HOST_ENERGY, attributes, start_unix_ns, start_unix_ns, 0)
+            opens_unix_ns = start_unix_ns + NS_PER_MS
+            host = self._hosts[host_id] = _Host(method, attributes, start_unix_ns, opens_unix_ns)
+            yield Sample(HOST_ENERGY, attributes, start_unix_ns, opens_unix_ns, 0)
         attributes = host.attributes
         host.total_uj += sum(row.energy_uj for row in roots)
         host.time_unix_ns = max(closed_unix_ns, host.time_unix_ns + NS_PER_MS)
         total_j = host.total_uj // UJ_PER_J
-        yield Sample(
-            semconv.HOST_ENERGY, attributes, host.start_unix_ns, host.time_unix_ns, total_j
-        )
+        yield Sample(HOST_ENERGY, attributes, host.start_unix_ns, host.time_unix_ns, total_j)
         by_slot = sorted((row for row in roots if row.duration_ns), key=lambda row: row.slot)
         for slot, group in groupby(by_slot, key=lambda row: row.slot):
             rows = list(group)
@@ -149,4 +153,4 @@ class HostStreams:
                 start_unix_ns = min(row.start_unix_ns for row in rows)
                 end_unix_ns = max(row.end_unix_ns for row in rows)
                 total_w = sum(row.mean_w for row in rows)
-                yield Sample(semconv.HOST_POWER, attributes, start_unix_ns, end_unix_ns, total_w)
+                yield Sample(HOST_POWER, attributes, start_unix_ns, end_unix_ns, total_w)

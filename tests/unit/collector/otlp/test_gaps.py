@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chipwatt.collector.otlp.encode import Encoder
 from chipwatt.collector.otlp.gaps import add_gaps_up, gaps_of
 from chipwatt.collector.otlp.intervals import GAPS, Intervals
-from chipwatt.collector.otlp.row import ROW
+from chipwatt.collector.otlp.row import empty
 from chipwatt.collector.store.contract import Block
 from chipwatt.core.codec import tables_from_records
 from chipwatt.core.columns import SectionKind
@@ -64,7 +64,7 @@ def test_the_last_point_of_each_series_is_the_exact_sum(
         if dice.random() < 0.7 or minute == 12:
             closed_ns = T0_NS + minute * MINUTE_NS
             rows = intervals.close(closed_ns, ahead_unix_ns=T0_NS * 2)
-            requests += list(encoder.requests(np.empty(0, ROW), closed_ns, rows))
+            requests += list(encoder.requests(empty(), closed_ns, rows))
     assert intervals.done == position
     last: dict[tuple[object, ...], float] = {}
     times: dict[tuple[object, ...], int] = {}
@@ -94,9 +94,12 @@ def test_a_series_begins_with_a_point_of_nothing() -> None:
     encoder = Encoder(MINUTE_NS, version="1")
     encoder.learn(HOSTS, {}, DEVICES)
     closed_ns = T0_NS + MINUTE_NS
-    (request,) = encoder.requests(np.empty(0, ROW), closed_ns, rows)
+    (request,) = encoder.requests(empty(), closed_ns, rows)
     found = [p for p in points([request.message]) if p.metric == "chipwatt.gap.energy.upper"]
-    assert [(p.time_unix_ns - T0_NS, p.value) for p in found] == [(0, 0.0), (MINUTE_NS, 9e-6)]
+    assert [(p.time_unix_ns - T0_NS, p.value) for p in found] == [
+        (1_000_000, 0.0),
+        (MINUTE_NS, 9e-6),
+    ]
     attributes = dict(found[0].attributes)
     assert (attributes["chipwatt.reason"], attributes["hw.type"]) == ("sensor_lost", "gpu")
 

@@ -9,22 +9,22 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipwatt.collector.otlp.intervals import Intervals, add_up, rows_of
-from chipwatt.collector.otlp.row import ROW, Row
+from chipwatt.collector.otlp.intervals import Intervals
+from chipwatt.collector.otlp.row import Row, Rows, empty, join
+from chipwatt.collector.otlp.windows import add_up, rows_of
 from chipwatt.collector.store.contract import Block
 from chipwatt.core.codec import tables_from_records
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.model import Domain, Flag, Statistic
 from chipwatt.core.records import DeviceWindow, HostSecond, Records
-from chipwatt.core.tables import Array
 from fakes.device_windows import CPU, GPU, HOST_B, NS, T0_NS, Shelf, a_run, a_window
 
 MINUTE_NS = 60 * NS
 FAR = T0_NS * 2
 
 
-def rows(array: Array) -> list[Row]:
-    return [Row._make(row) for row in array.tolist()]
+def rows(found: Rows) -> list[Row]:
+    return [Row._make(row) for row in found.array[list(Row._fields)].tolist()]
 
 
 def test_a_minute_of_windows_becomes_one_row() -> None:
@@ -63,7 +63,7 @@ def test_epochs_domains_and_hosts_stay_apart() -> None:
         a_window(0, 1, 9, device=CPU, domain=Domain.CORE, flags=Flag(0)),
     ]
     blocks = [shelf.put(windows), shelf.put(windows, HOST_B)]
-    total = rows(add_up(np.concatenate([rows_of(block, MINUTE_NS) for block in blocks])))
+    total = rows(add_up(join([rows_of(block, MINUTE_NS) for block in blocks])))
     assert len(total) == 8
     assert [row.host for row in total] == [0] * 4 + [1] * 4
     assert sum(row.is_root for row in total) == 6
@@ -98,12 +98,12 @@ def test_order_and_cuts_change_nothing(
     whole = add_up(rows_of(Shelf().put(windows), MINUTE_NS))
     shuffled: list[DeviceWindow] = list(windows)
     rng.shuffle(shuffled)
-    shelf, waiting = Shelf(), np.empty(0, dtype=ROW)
+    shelf, waiting = Shelf(), empty()
     for part in range(parts):
         if some := shuffled[part::parts]:
-            waiting = add_up(np.concatenate([waiting, rows_of(shelf.put(some), MINUTE_NS)]))
-    whole["position"] = waiting["position"] = 0
-    assert waiting.tolist() == whole.tolist()
+            waiting = add_up(join([waiting, rows_of(shelf.put(some), MINUTE_NS)]))
+    whole.array["position"] = waiting.array["position"] = 0
+    assert waiting.array.tolist() == whole.array.tolist()
     assert sum(row.energy_uj for row in rows(waiting)) == sum(energies_uj)
 
 

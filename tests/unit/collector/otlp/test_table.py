@@ -1,0 +1,74 @@
+"""The table of conventions, its page, and the exporter's golden request say the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chipwatt.collector.otlp.table import COMPONENT, METRICS, Instrument, Metric, page, rendered
+
+ROOT = Path(__file__).parents[4]
+GOLDEN = ROOT / "tests" / "golden" / "otlp_request.json"
+PAGE = ROOT / "packaging" / "otlp.md"
+OPTIONAL = {"hw.parent", "chipwatt.filtered"}
+KINDS = {
+    Instrument.COUNTER: "sum",
+    Instrument.UP_DOWN_COUNTER: "sum",
+    Instrument.GAUGE: "gauge",
+    Instrument.HISTOGRAM: "exponentialHistogram",
+}
+
+
+def golden() -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for of in json.loads(GOLDEN.read_text())["resourceMetrics"]:
+        for scope in of["scopeMetrics"]:
+            assert scope["scope"] == {"name": "chipwatt", "version": "1.2.3"}
+            for metric in scope["metrics"]:
+                found[metric["name"]].append(metric)
+    return found
+
+
+def test_the_exporter_sends_what_the_table_has_and_nothing_else() -> None:
+    assert set(golden()) == {metric.name for metric in METRICS}
+    assert len(METRICS) == len({metric.name for metric in METRICS})
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_each_metric_is_sent_as_the_table_says(metric: Metric) -> None:
+    allowed = set(metric.attributes) | (set(COMPONENT) if metric.is_of_component else set())
+    for sent in golden()[metric.name]:
+        assert (sent["unit"], sent["description"]) == (metric.unit, metric.meaning)
+        data = sent[KINDS[metric.instrument]]
+        if metric.instrument is not Instrument.GAUGE:
+            assert data["aggregationTemporality"] == "AGGREGATION_TEMPORALITY_CUMULATIVE"
+        is_counter = metric.instrument is Instrument.COUNTER
+        assert data.get("isMonotonic", False) == is_counter
+        for point in data["dataPoints"]:
+            names = {attribute["key"] for attribute in point["attributes"]}
+            assert allowed - OPTIONAL <= names <= allowed
+            assert point["startTimeUnixNano"] <= point["timeUnixNano"]
+
+
+def test_only_hardware_that_the_conventions_name_has_their_names() -> None:
+    for metric in METRICS:
+        assert metric.name.startswith(("hw.", "chipwatt."))
+    ours = {metric.name for metric in METRICS if metric.name.startswith("hw.")}
+    assert ours == {"hw.energy", "hw.power", "hw.status", "hw.host.energy", "hw.host.power"}
+
+
+def test_the_page_is_fresh() -> None:
+    assert rendered() in PAGE.read_text()
+    command = [sys.executable, "-m", "chipwatt.collector.otlp.table", "--check"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_page_without_marks_is_told() -> None:
+    with pytest.raises(ValueError, match="table: begin"):
+        page("# nothing")
