@@ -62,6 +62,7 @@ def status_message(
     missing_batches: int = 0,
     stalled: str = "",
     damaged: int = 0,
+    streams_shed: int = 0,
 ) -> query_pb2.GetCollectorStatusResponse:
     """Return the collector's status; without an export, or books, its numbers are 0."""
     return query_pb2.GetCollectorStatusResponse(
@@ -88,4 +89,5 @@ def status_message(
         stalled=stalled,
         store_failures=ingest.store_failures,
         damaged=damaged,
+        streams_shed=streams_shed,
     )

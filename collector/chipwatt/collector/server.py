@@ -143,6 +143,7 @@ class Collector:
                 missing_batches=sum(ingest.committer.missing().values()),
                 stalled=ingest.committer.stalled,
                 damaged=store.damaged,
+                streams_shed=ingest.admission.shed,
             )
 
         telemetry_pb2_grpc.add_TelemetryServiceServicer_to_server(ingest, server)

@@ -123,3 +123,5 @@ class CollectorStatus:
     store_failures: int = 0
     damaged: int = 0
     """Blocks, parts and files that could not be read back."""
+    streams_shed: int = 0
+    """Streams sent away for want of room; their agents keep everything and come again."""

@@ -174,7 +174,8 @@ def _literal(annotation: Any, value: Any) -> str:
         name, unit = max(
             ((n, u) for n, u in units.items() if value % u == 0), key=lambda item: item[1]
         )
-        return f'"{value // unit}{name}"' if value else f'"0{next(iter(units))}"'
+        nothing = "0s" if annotation is Duration else "0B"
+        return f'"{value // unit}{name}"' if value else f'"{nothing}"'
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

@@ -961,6 +961,7 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
     STALLED_FIELD_NUMBER: builtins.int
     STORE_FAILURES_FIELD_NUMBER: builtins.int
     DAMAGED_FIELD_NUMBER: builtins.int
+    STREAMS_SHED_FIELD_NUMBER: builtins.int
     batches_stored: builtins.int
     host_seconds_stored: builtins.int
     device_windows_stored: builtins.int
@@ -993,6 +994,8 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
     store_failures: builtins.int
     damaged: builtins.int
     """Blocks, parts and files that could not be read back."""
+    streams_shed: builtins.int
+    """Streams sent away for want of room; their agents keep everything and come again."""
     @property
     def counted(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ReasonCount]:
         """Batches refused, and rows that did not stay as they came, by reason."""
@@ -1023,7 +1026,8 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
         stalled: builtins.str = ...,
         store_failures: builtins.int = ...,
         damaged: builtins.int = ...,
+        streams_shed: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["batches_stored", b"batches_stored", "conflicts", b"conflicts", "connected", b"connected", "counted", b"counted", "damaged", b"damaged", "device_windows_stored", b"device_windows_stored", "duplicates_absorbed", b"duplicates_absorbed", "duplicates_unverified", b"duplicates_unverified", "gaps_stored", b"gaps_stored", "host_seconds_stored", b"host_seconds_stored", "ledger_hole_uj", b"ledger_hole_uj", "ledger_holes", b"ledger_holes", "ledger_twice_uj", b"ledger_twice_uj", "missing_batches", b"missing_batches", "otlp_lag_ms", b"otlp_lag_ms", "otlp_points_rejected", b"otlp_points_rejected", "otlp_points_sent", b"otlp_points_sent", "refused", b"refused", "root_energy_j", b"root_energy_j", "root_energy_rest_uj", b"root_energy_rest_uj", "stalled", b"stalled", "store_bytes", b"store_bytes", "store_failures", b"store_failures"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batches_stored", b"batches_stored", "conflicts", b"conflicts", "connected", b"connected", "counted", b"counted", "damaged", b"damaged", "device_windows_stored", b"device_windows_stored", "duplicates_absorbed", b"duplicates_absorbed", "duplicates_unverified", b"duplicates_unverified", "gaps_stored", b"gaps_stored", "host_seconds_stored", b"host_seconds_stored", "ledger_hole_uj", b"ledger_hole_uj", "ledger_holes", b"ledger_holes", "ledger_twice_uj", b"ledger_twice_uj", "missing_batches", b"missing_batches", "otlp_lag_ms", b"otlp_lag_ms", "otlp_points_rejected", b"otlp_points_rejected", "otlp_points_sent", b"otlp_points_sent", "refused", b"refused", "root_energy_j", b"root_energy_j", "root_energy_rest_uj", b"root_energy_rest_uj", "stalled", b"stalled", "store_bytes", b"store_bytes", "store_failures", b"store_failures", "streams_shed", b"streams_shed"]) -> None: ...
 
 Global___GetCollectorStatusResponse: typing_extensions.TypeAlias = GetCollectorStatusResponse

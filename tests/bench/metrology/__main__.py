@@ -26,6 +26,7 @@ NS_PER_S = 1_000_000_000
 UNTIL_NS = 11 * NS_PER_S
 FAULT_UNTIL_NS = 13 * NS_PER_S
 PEAK_BOUND = 0.02
+SENSING = "chipwatt.agent.sensing_process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ def cases(names: Sequence[str]) -> list[Case]:
 
 async def run(case: Case, gate: asyncio.Semaphore) -> Judgement | Exception:
     """Play and judge one case."""
-    rig, load = RIGS[case.rig], loads()[case.load]
-    fault = FAULTS.get(case.fault, NONE)
+    rig, fault = RIGS[case.rig], FAULTS.get(case.fault, NONE)
     async with gate:
+        load = loads()[case.load]
         with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
             bench = rig.prepare(Path(folder), load, fault.settings)
             try:
@@ -191,6 +192,9 @@ async def main() -> int:
 
 
 async def _run_all(rows: Sequence[Case], jobs: int) -> list[Judgement | Exception]:
+    # From the disk now, not while the first rows are measured.
+    warming = await asyncio.create_subprocess_exec(sys.executable, "-c", f"import {SENSING}")
+    await warming.wait()
     gate = asyncio.Semaphore(jobs)
     done = 0
 

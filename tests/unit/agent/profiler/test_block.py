@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chipwatt.agent.profiler.reducer import Reducer
 from chipwatt.core.model import Flag
-from chipwatt.core.records import DeviceWindow
+from chipwatt.core.records import DeviceWindow, Profile
 from fakes.books import books, sensor
 from fakes.chip import Chip, poll
 
@@ -153,4 +153,12 @@ def test_longer_windows_say_what_shorter_ones_merged_say(
         getattr(union.provenance, n) for n in same
     ]
     free = {"swing_frequency_mhz": None, "swing_amplitude_mw": None, "swing_share_ppm": None}
-    assert replace(merged.profile, **free) == replace(union.profile, **free)  # type: ignore[arg-type]
+    # Of a slope in double precision the last milliwatt depends on where a window begins.
+    near = {
+        name: getattr(union.profile, name)
+        for name in Profile.__dataclass_fields__
+        if name.startswith(("peak_", "rise_", "fall_"))
+    }
+    for name, value in near.items():
+        assert getattr(merged.profile, name) == pytest.approx(value, abs=1), name
+    assert replace(merged.profile, **free, **near) == replace(union.profile, **free)  # type: ignore[arg-type]
