@@ -38,6 +38,8 @@ SENTINELS: Final = frozenset(
 )
 CEILING_MW: Final = 50_000_000
 """No limit of a chip or module is 50 kW; 2^16 - 1 W, which also stands for none, is above."""
+LEAST_MW: Final = 2_000
+"""No chip with a power sensor is held to less."""
 _LEAST_MAX_MW: Final = 10_000
 """A largest limit below this is a wrong one: what has a limit at all draws more."""
 _LONGEST_AVERAGE_MS: Final = 3_600_000
@@ -55,7 +57,7 @@ class Doubts:
         if raw is None or raw == 0:
             return None
         is_number = isinstance(raw, int) and raw not in SENTINELS
-        if not is_number or not 0 < raw <= CEILING_MW * units_per_mw:
+        if not is_number or not LEAST_MW * units_per_mw <= raw <= CEILING_MW * units_per_mw:
             self._tell(f"{what} shows {raw!r:.40}, which is no power limit: taken as not said")
             return None
         return int(raw) // units_per_mw

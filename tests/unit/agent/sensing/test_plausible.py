@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipwatt.agent.sensing.plausible import CEILING_MW, FLOOR_MW, SENTINELS, Doubts
+from chipwatt.agent.sensing.plausible import CEILING_MW, FLOOR_MW, LEAST_MW, SENTINELS, Doubts
 from chipwatt.agent.sources.hwmon import HwmonConfig, HwmonSource
 from chipwatt.core.columns import MAX_POWER_MW
 from chipwatt.core.model import Domain
@@ -23,7 +23,7 @@ NUMBERS = st.one_of(
 def test_a_limit_is_a_plausible_power_or_not_said(raw: Any, units_per_mw: int) -> None:
     limit_mw = Doubts().limit_mw(raw, "it", units_per_mw)
     if limit_mw is not None:
-        assert 0 <= limit_mw <= CEILING_MW
+        assert LEAST_MW <= limit_mw <= CEILING_MW
         assert limit_mw == raw // units_per_mw
         assert raw not in SENTINELS
 
@@ -64,7 +64,16 @@ def test_nothing_is_averaged_over_more_than_an_hour(raw: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["18446744073709551615", "9223372036854775792", "-5000000", "9" * 40, "x", "4294967295"]
+    "text",
+    [
+        "18446744073709551615",
+        "9223372036854775792",
+        "-5000000",
+        "9" * 40,
+        "x",
+        "4294967295",
+        "100000",
+    ],
 )
 def test_an_hwmon_chip_with_nonsense_limits_is_read_as_if_it_had_none(
     tmp_path: Path, text: str
