@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from chipwatt.agent.admission import admit_all
 from chipwatt.agent.library_worker import LibraryWorker
 from chipwatt.agent.sensing.contract import Sensor, Source, SourceUnavailable
 from chipwatt.agent.sensing.registry import Registered
@@ -56,7 +57,7 @@ class Opened:
     sensors: tuple[Sensor, ...]
     """All that it has, in its own order."""
     kept: tuple[int, ...]
-    """Positions in ``sensors`` of those in use."""
+    """Positions in ``sensors`` of those in use; of those that can be used, before the choice."""
     make: Callable[[], Source]
     """Makes the source anew, for the time after it broke."""
     worker: LibraryWorker | None
@@ -170,6 +171,7 @@ class _Opening:
             return self._failed(self._error)
         try:
             sensors = self._worker.opened(timeout_s) if self._worker else self._source.open()
+            admitted, usable = admit_all(self._name, sensors or ())
         except TraceError:
             raise  # a person asked for this very trace
         except Exception as error:  # noqa: BLE001 - as above
@@ -179,10 +181,10 @@ class _Opening:
             return self._absent(AbsentReason.LIBRARY_FAILED, detail)
         if not sensors:
             return self._absent(AbsentReason.NOT_PRESENT, "no sensor was found")
-        everything = tuple(range(len(sensors)))
-        return Opened(
-            self._name, self._source, tuple(sensors), everything, self._make, self._worker
-        )
+        if not usable:
+            detail = "none of its sensors names a device that can be: see the log"
+            return self._absent(AbsentReason.LIBRARY_FAILED, detail)
+        return Opened(self._name, self._source, admitted, usable, self._make, self._worker)
 
     def _failed(self, error: Exception) -> Absence:
         if isinstance(error, SourceUnavailable):
@@ -207,7 +209,8 @@ def _choose(opened: Sequence[Opened], absent: Sequence[Absence]) -> Inventory:
     for each in ordered:
         others = kinds if _is_fallback(each) else {}
         kept: list[int] = []
-        for local, sensor in enumerate(each.sensors):
+        for local in each.kept:
+            sensor = each.sensors[local]
             place = (sensor.device, sensor.domain)
             line = (place, sensor.statistic)
             is_free = taken.get(place, each.name) == each.name and line not in lines
@@ -216,7 +219,7 @@ def _choose(opened: Sequence[Opened], absent: Sequence[Absence]) -> Inventory:
                 lines.add(line)
                 kept.append(local)
         if not kept:
-            first = each.sensors[0]
+            first = each.sensors[each.kept[0]]
             by = others.get(first.device.kind) or taken[first.device, first.domain]
             detail = f"everything it sees is read through {by}"
             each.close()
