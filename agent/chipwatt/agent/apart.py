@@ -93,7 +93,7 @@ def _child(look: Look, writes: int, left_out: dict[str, str], *, one_by_one: boo
         while view:
             view = view[os.write(writes, view) :]
 
-    def note(name: str, back: bool) -> None:  # noqa: FBT001 - as ``Note``
+    def note(name: str, back: bool) -> None:
         tell(link.Opening(name, back))
 
     code = 1

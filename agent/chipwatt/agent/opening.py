@@ -25,7 +25,7 @@ Note = Callable[[str, bool], None]
 _log = logging.getLogger(__name__)
 
 
-def unnoted(name: str, back: bool) -> None:  # noqa: ARG001, FBT001 - as ``Note``
+def unnoted(name: str, back: bool) -> None:
     """Tell nobody."""
 
 

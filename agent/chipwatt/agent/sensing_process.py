@@ -133,7 +133,7 @@ class SensingProcess:
         except (BrokenPipeError, ConnectionResetError):
             _log.info("the agent is gone; its next start goes on from the windows it has")
 
-    def _note(self, name: str, back: bool) -> None:  # noqa: FBT001 - as ``Note``
+    def _note(self, name: str, back: bool) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # _hear notices it
             self._outbox.push(link.Opening(name, back))
 
