@@ -59,5 +59,5 @@ def _averaging(feed: Feed) -> str:
 
 def _range(times_ns: Iterable[int]) -> str:
     ordered = sorted(times_ns)
-    ends = [f"{each / NS_PER_MS:.3g}" for each in (ordered[0], ordered[-1])]
+    ends = [f"{round(each / NS_PER_MS, 2):g}" for each in (ordered[0], ordered[-1])]
     return f"{ends[0]} ms" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]} ms"

@@ -67,7 +67,7 @@ class Start:
     memory: Memory = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Sources that are not opened, and why."""
-    wary: Sequence[str] = ()
+    wary: tuple[str, ...] = ()
     """Sources that are not looked for again before an hour is over."""
     one_by_one: bool = False
     """Open sources one after the other, since one of them ended the process before."""
@@ -254,7 +254,8 @@ def _decode(kind: int, body: bytes) -> Message:
 
 
 def _start(body: bytes) -> Start:
-    return Start(**json.loads(body))
+    plain = json.loads(body)
+    return Start(**{**plain, "wary": tuple(plain["wary"])})
 
 
 def _set_cadence(body: bytes) -> SetCadence:

@@ -38,7 +38,7 @@ class Suspects:
             start.sources,
             start.memory,
             left_out=dict(self.left_out),
-            wary=sorted({*self.left_out, *self._found}),
+            wary=tuple(sorted({*self.left_out, *self._found})),
             one_by_one=bool(self._deaths),
         )
 
@@ -68,8 +68,8 @@ class Suspects:
         if self._deaths[name] < _DEATHS:
             return []
         self.left_out[name] = (
-            f"left out: the sensing process ended ({_how(code)}) {self._deaths[name]} times while "
-            "it opened this source: repair its library or driver; it is tried again in an hour, "
+            f"left out: the process that opens the sources ended ({_how(code)}) {self._deaths[name]} times while "
+            "it opened this one: repair its library or driver; it is tried again in an hour, "
             "and when the agent starts"
         )
         return [name]

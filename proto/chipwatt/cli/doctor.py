@@ -85,7 +85,8 @@ def _interface(interface: Mapping[str, Any]) -> Iterator[str]:
             yield from _wrapped(f"{title + ':':<9}{text}", _INDENT)
     for note in interface["notes"]:
         yield from _wrapped(f"note:    {note}", _INDENT)
-    if interface["state"] == "blocked" and interface.get("source_says"):
+    told = interface["state"] == "blocked" or interface.get("source_reason") == "LIBRARY_FAILED"
+    if told and interface.get("source_says"):
         yield from _wrapped(f"agent:   {interface['source_says']}", _INDENT)
     for remedy in interface["remedies"]:
         yield from _wrapped(f"to grant: {remedy['why']}", _INDENT)

@@ -61,7 +61,11 @@ def examine(
         "host": _host(facts),
         "deadlines": _plain(scheduling(facts, wanted=sensing.real_time)),
         "interfaces": [
-            {**_plain(finding), "source_says": outcomes.get(finding.name, Outcome(False)).detail}
+            {
+                **_plain(finding),
+                "source_says": outcomes.get(finding.name, Outcome(False)).detail,
+                "source_reason": outcomes.get(finding.name, Outcome(False)).reason,
+            }
             for finding in findings
         ],
         "cross_check": _second_opinion(facts, registered, configs, clock),
