@@ -16,8 +16,8 @@ from typing import Final, Protocol, cast
 from chipwatt.agent.admission import admit_throttle
 from chipwatt.agent.averaging import AveragingMeter
 from chipwatt.agent.deadlines import LATE_NS, Schedule
-from chipwatt.agent.inventory import Opened
 from chipwatt.agent.library_worker import LibraryWorker, Outcome, Poller
+from chipwatt.agent.opening import Opened
 from chipwatt.agent.profiler.reducer import Reducer
 from chipwatt.agent.recovery import REOPEN_NS, Reopening, Silence
 from chipwatt.agent.refresh import RefreshMeter, poll_period_ns
@@ -67,7 +67,7 @@ class Feed:
         self._fastest_ns = fastest_ns
         names = [f"{s.device} {s.domain.name.lower()} ({self.name})" for s in self.sensors]
         self._silence = Silence(reducer, self.positions, self.meters, now_ns, names)
-        self._reopening = Reopening(opened.name, opened.make, clock, library=self.library)
+        self._reopening = Reopening(opened.name, opened.make, clock, opened.note)
         self._worker: LibraryWorker | None = None
         self._begin(opened.source, opened.worker, opened.sensors, now_ns)
 

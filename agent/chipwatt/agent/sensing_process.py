@@ -14,16 +14,20 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import cast
 
+from chipwatt.agent import announce
 from chipwatt.agent import sensing_link as link
 from chipwatt.agent.deadlines import freeze_garbage, keep_time
 from chipwatt.agent.feed import Trace
 from chipwatt.agent.inventory import REPLAY, Inventory, open_inventory
+from chipwatt.agent.opening import Careful
 from chipwatt.agent.profiler.reducer import Reducer
 from chipwatt.agent.realtime import prompt
 from chipwatt.agent.rejections import RejectionLog
 from chipwatt.agent.sampler import Sampler
+from chipwatt.agent.search import Search
 from chipwatt.agent.sender import Sender, remembered
 from chipwatt.agent.sensing import registry
 from chipwatt.agent.sensing.registry import Registered
@@ -48,6 +52,8 @@ class SensingProcess:
         self._sock = sock
         self._registered = registered
         self._reader = link.FrameReader()
+        # Until sampling begins only notes are sent, each before a library is entered.
+        self._outbox = link.Outbox(sock, blocking=True)
         self._early: list[link.Message] = []
         """What came together with START."""
         self._stop = False
@@ -68,7 +74,9 @@ class SensingProcess:
         keep_time()
         config = SensingConfig.from_plain(start.sensing)
         configs = source_configs(self._registered, config, start.sources, "agent")
-        inventory = open_inventory(self._registered, configs, config.sources)
+        careful = Careful(start.left_out, start.one_by_one, self._note)
+        inventory = open_inventory(self._registered, configs, config.sources, careful=careful)
+        announce.absent(inventory.absent)
         clock = _clock_of(inventory)
         reducer = Reducer(
             inventory.sensors(),
@@ -80,19 +88,28 @@ class SensingProcess:
         )
         # A virtual clock outruns any agent, so there the agent sets the pace.
         outbox = link.Outbox(self._sock, blocking=isinstance(clock, VirtualClock))
-
+        self._outbox = outbox
         sender = Sender(outbox, reducer, [dict(entry) for entry in start.memory])
         rejections = RejectionLog(inventory.sensors(), reducer.ledgers())
 
-        def agent_says_stop() -> bool:
+        search = Search(
+            inventory,
+            clock,
+            longest_ns=config.look_again,
+            wary=start.wary,
+            note=self._note,
+        )
+
+        def is_over() -> bool:
             outbox.flush()
-            rejections.look(clock.mono_ns())
+            now_ns = clock.mono_ns()
+            rejections.look(now_ns)
             for message in self._hear():
                 if isinstance(message, link.SetCadence):
                     reducer.set_batch(message.batch_s * NS_PER_S or config.batch)
                 else:
                     self._stop = True
-            return self._stop
+            return self._stop or search.look(now_ns)
 
         sampler = Sampler(inventory, reducer, clock, config, emit=sender.send)
         freeze_garbage()
@@ -102,15 +119,19 @@ class SensingProcess:
                 real_time=config.real_time and isinstance(clock, SystemClock)
             ) as promptness:
                 _log.info("sampling at %s", promptness)
-                sampler.run(agent_says_stop)
+                sampler.run(is_over)
             sampler.close()
             sender.send(reducer.finish(clock.mono_ns()))
             rejections.finish()
             if not self._stop:
-                outbox.push(link.Done())
+                outbox.push(link.Anew(tuple(search.found)) if search.found else link.Done())
             outbox.drain(_FAREWELL_S)
         except (BrokenPipeError, ConnectionResetError):
             _log.info("the agent is gone; its next start goes on from the windows it has")
+
+    def _note(self, name: str, back: bool) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # _hear notices it
+            self._outbox.push(link.Opening(name, back))
 
     def _await_start(self) -> link.Start | None:
         """Return START, or None where the agent leaves or stops before it."""

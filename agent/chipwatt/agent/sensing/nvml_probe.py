@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from chipwatt.agent.sensing import nvml_gpu as gpus
 from chipwatt.agent.sensing.contract import Limits, Quantity, Sensor
-from chipwatt.agent.sensing.nvml_binding import ask, read_fields
+from chipwatt.agent.sensing.nvml_binding import SILENT, ask, read_fields
 from chipwatt.agent.sensing.nvml_gpu import Channel, Field, Gpu
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock
 from chipwatt.core.identity import DeviceId, pci_uid
@@ -88,6 +88,15 @@ def probe(nvml: Any, index: int, max_power_mw: int) -> Gpu | None:
         if domain is Domain.BOARD:
             gpu.channels += _usage(nvml, handle, sensor, gpu.channels, has_mean=has_mean)
     return gpu if gpu.channels else None
+
+
+def why_silent(nvml: Any, index: int) -> Exception | None:
+    """Return with what error GPU ``index`` refuses to say who it is; None where it says so."""
+    try:
+        nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index))
+    except nvml.NVMLError as error:
+        return Exception(str(error)) if error.value in SILENT else None
+    return None
 
 
 def settle_modules(nvml: Any, found: Sequence[Gpu], clock: Clock) -> None:

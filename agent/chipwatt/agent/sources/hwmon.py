@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from chipwatt.agent.sensing.closed_files import ClosedFiles
 from chipwatt.agent.sensing.contract import (
     Limits,
+    Missing,
     Quantity,
     Reading,
     Sensor,
@@ -32,6 +34,9 @@ from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface
 from chipwatt.core.records import Throttle
 
 _CHANNEL = re.compile(r"(energy|power)(\d+)_(input|average)")
+_HOW_TO_OPEN = (
+    "give the sensing process's group read access with a udev rule (`chipwatt doctor` prints it)"
+)
 _OUTER = (Domain.MODULE, Domain.PSYS)
 
 
@@ -79,22 +84,24 @@ class HwmonSource:
         self._channels: list[_Channel] = []
         self._cap_paths: list[Path] = []
         self._doubts = Doubts()
+        self._closed = ClosedFiles()
+
+    @property
+    def missing(self) -> Sequence[Missing]:
+        """Channels that may not be read."""
+        return self._closed.missing
 
     def open(self) -> Sequence[Sensor]:
         folder = self._config.sysfs / "class/hwmon"
         if not folder.is_dir():
             raise SourceUnavailable(AbsentReason.NOT_PRESENT, f"{folder} does not exist")
-        denied: list[Path] = []
         for chip_folder in sorted(folder.iterdir(), key=_number):
-            self._channels.extend(self._open_chip(chip_folder, denied))
+            self._channels.extend(self._open_chip(chip_folder))
         self._channels = _outer_only_alone(self._channels)
         if not self._channels:
-            if denied:
-                raise SourceUnavailable(
-                    AbsentReason.PERMISSION_DENIED,
-                    f"{denied[0]} may not be read: give the sensing process's group read access "
-                    "with a udev rule (`chipwatt doctor` prints it)",
-                )
+            if self._closed.denied:
+                first = self._closed.missing[0]
+                raise SourceUnavailable(AbsentReason.PERMISSION_DENIED, first.detail)
             raise SourceUnavailable(
                 AbsentReason.NOT_PRESENT, f"no chip under {folder} measures power of a processor"
             )
@@ -107,6 +114,8 @@ class HwmonSource:
     def poll(self) -> Sequence[Reading]:
         readings = []
         failure: TransientReadError | None = None
+        if self._closed:
+            self._closed.look(time.monotonic_ns())
         for position, channel in enumerate(self._channels):
             try:
                 if channel.asleep():
@@ -133,8 +142,9 @@ class HwmonSource:
     def close(self) -> None:
         while self._channels:
             self._channels.pop().close()
+        self._closed.clear()
 
-    def _open_chip(self, folder: Path, denied: list[Path]) -> Iterator[_Channel]:
+    def _open_chip(self, folder: Path) -> Iterator[_Channel]:
         name = read_text(folder / "name") or ""
         chip = CHIPS.get(name)
         device = folder / "device"
@@ -151,8 +161,9 @@ class HwmonSource:
                     continue
                 try:
                     attribute = Attribute(path)
-                except OSError:
-                    denied.append(path)
+                except OSError as error:
+                    what = f"{described.device} {described.domain.name.lower()}"
+                    self._closed.add(path, what, error, _HOW_TO_OPEN)
                     continue
                 yield _Channel(
                     attribute,
