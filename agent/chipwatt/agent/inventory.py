@@ -17,16 +17,15 @@ what it contains is not, a CPU's own sensor or model included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from chipwatt.agent.library_worker import LibraryWorker
-from chipwatt.agent.sensing.contract import Sensor, Source, SourceUnavailable
+from chipwatt.agent.opening import Absence, Careful, Opened, Opening, interface_of
+from chipwatt.agent.sensing.contract import Sensor
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.core.clock import Clock, SystemClock
-from chipwatt.core.errors import TraceError
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface, Statistic
 from chipwatt.core.records import AbsentInterface
@@ -45,40 +44,6 @@ OPEN_TIMEOUT_S = 10.0
 REPLAY = "replay"
 _Place = tuple[DeviceId, Domain]
 _OUTER = (Domain.MODULE, Domain.PSYS)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A source that is open, and which of its sensors are used."""
-
-    name: str
-    source: Source
-    sensors: tuple[Sensor, ...]
-    """All that it has, in its own order."""
-    kept: tuple[int, ...]
-    """Positions in ``sensors`` of those in use."""
-    make: Callable[[], Source]
-    """Makes the source anew, for the time after it broke."""
-    worker: LibraryWorker | None
-    """The thread that owns it, for a source that enters a vendor library."""
-
-    def close(self, timeout_s: float = 1.0) -> None:
-        """Give the source back; a library that hangs is left alone after ``timeout_s``."""
-        if self.worker is None:
-            self.source.close()
-        else:
-            self.worker.close(timeout_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Absence:
-    """A source that gives nothing here, and why."""
-
-    name: str
-    interface: Interface
-    reason: AbsentReason
-    detail: str
-    """Words for the person at this host, with what to do; they are not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +69,11 @@ class Inventory:
             if interface not in used
         )
 
+    def would_use(self, found: Opened) -> bool:
+        """Whether ``found`` has a sensor that would be read beside these, or instead."""
+        chosen, _ = _choose([*self.opened, found])
+        return any(each.name == found.name for each in chosen)
+
     def close(self) -> None:
         """Close every source."""
         for each in self.opened:
@@ -116,6 +86,7 @@ def open_inventory(
     enabled: Sequence[str] = (),
     clock: Clock | None = None,
     open_timeout_s: float = OPEN_TIMEOUT_S,
+    careful: Careful | None = None,
 ) -> Inventory:
     """Open every enabled source (all, where ``enabled`` is empty) and choose among its sensors.
 
@@ -124,90 +95,65 @@ def open_inventory(
     file cannot be read.
     """
     clock = clock or SystemClock()
-    replaying = bool(getattr(configs.get(REPLAY), "file", None))
-    opening: list[_Opening] = []
-    absent: list[Absence] = []
+    careful = careful or Careful()
+    opening: list[Opening] = []
+    results: list[Opened | Absence] = []
     for name in sorted(registry, key=_rank):
         make = partial(registry[name].make, configs[name])
-        if replaying and name != REPLAY:
-            reason, detail = AbsentReason.NOT_NEEDED, "a recorded trace is replayed instead"
-        elif enabled and name not in enabled and not (replaying and name == REPLAY):
-            reason = AbsentReason.DISABLED
-            detail = f"switched off: add {name!r} to sensing.sources to use it"
+        closed = _why_closed(name, configs, enabled)
+        if closed is not None:
+            results.append(Absence(name, interface_of(make), *closed))
+        elif name in careful.left_out:
+            why = careful.left_out[name]
+            results.append(
+                Absence(name, interface_of(make), AbsentReason.LIBRARY_FAILED, why, make)
+            )
         else:
-            opening.append(_Opening(name, make, clock))
-            continue
-        absent.append(Absence(name, _interface(make), reason, detail))
+            opening.append(Opening(name, make, clock, careful.note))
+            if careful.one_by_one:
+                results.append(opening.pop().result(open_timeout_s))
     # Libraries open in their own threads, all at once; only then is any waited for.
-    opened: list[Opened] = []
-    for each in opening:
-        result = each.result(open_timeout_s)
-        if isinstance(result, Absence):
-            absent.append(result)
-        else:
-            opened.append(result)
-    return _choose(opened, absent)
+    results += [each.result(open_timeout_s) for each in opening]
+    absent = [each for each in results if isinstance(each, Absence)]
+    chosen, spare = _choose([each for each in results if isinstance(each, Opened)])
+    for each, detail in spare:
+        each.close()
+        absent.append(Absence(each.name, each.source.interface, AbsentReason.NOT_NEEDED, detail))
+    for each in chosen:
+        for what, reason, detail in each.missing():
+            absent.append(Absence(each.name, each.source.interface, reason, f"{what}: {detail}"))
+    return Inventory(tuple(chosen), tuple(sorted(absent, key=lambda absence: _rank(absence.name))))
 
 
-class _Opening:
-    """A source on its way to being open."""
-
-    def __init__(self, name: str, make: Callable[[], Source], clock: Clock) -> None:
-        self._name = name
-        self._make = make
-        self._clock = clock
-        self._worker: LibraryWorker | None = None
-        self._error: Exception | None = None
-        try:
-            self._source = make()
-            if self._source.library:
-                self._worker = LibraryWorker(self._source, clock)
-        except Exception as error:  # noqa: BLE001 - a source may come from anywhere; it alone is out
-            self._error = error
-
-    def result(self, timeout_s: float) -> Opened | Absence:
-        if self._error is not None:
-            return self._failed(self._error)
-        try:
-            sensors = self._worker.opened(timeout_s) if self._worker else self._source.open()
-        except TraceError:
-            raise  # a person asked for this very trace
-        except Exception as error:  # noqa: BLE001 - as above
-            return self._failed(error)
-        if sensors is None:
-            detail = f"the library did not answer within {timeout_s:.0f} s: is its driver well?"
-            return self._absent(AbsentReason.LIBRARY_FAILED, detail)
-        if not sensors:
-            return self._absent(AbsentReason.NOT_PRESENT, "no sensor was found")
-        everything = tuple(range(len(sensors)))
-        return Opened(
-            self._name, self._source, tuple(sensors), everything, self._make, self._worker
-        )
-
-    def _failed(self, error: Exception) -> Absence:
-        if isinstance(error, SourceUnavailable):
-            return self._absent(error.reason, error.detail)
-        detail = f"the source failed: {type(error).__name__}: {error}"
-        return self._absent(AbsentReason.LIBRARY_FAILED, detail)
-
-    def _absent(self, reason: AbsentReason, detail: str) -> Absence:
-        if self._worker is not None:
-            self._worker.close(0.0)
-        return Absence(self._name, _interface(self._make), reason, detail)
+def _why_closed(
+    name: str, configs: Mapping[str, Any], enabled: Sequence[str]
+) -> tuple[AbsentReason, str] | None:
+    """Return why a source is not opened at all; None where it is."""
+    replaying = bool(getattr(configs.get(REPLAY), "file", None))
+    if replaying and name != REPLAY:
+        return AbsentReason.NOT_NEEDED, "a recorded trace is replayed instead"
+    if enabled and name not in enabled and not replaying:
+        detail = f"switched off: add {name!r} to sensing.sources to use it"
+        return AbsentReason.DISABLED, detail
+    return None
 
 
-def _choose(opened: Sequence[Opened], absent: Sequence[Absence]) -> Inventory:
-    """Keep one interface a domain, and fallbacks only where nothing else is."""
+def _choose(opened: Sequence[Opened]) -> tuple[list[Opened], list[tuple[Opened, str]]]:
+    """Keep one interface a domain, and fallbacks only where nothing else is.
+
+    Also returns those of no use, with why.
+    """
     ordered = sorted(opened, key=lambda each: (_is_fallback(each), _rank(each.name)))
     taken: dict[_Place, str] = {}
     lines: set[tuple[_Place, Statistic]] = set()
     kinds: dict[object, str] = {}
     chosen: list[Opened] = []
-    dropped = list(absent)
+    spare: list[tuple[Opened, str]] = []
     for each in ordered:
         others = kinds if _is_fallback(each) else {}
         kept: list[int] = []
-        for local, sensor in enumerate(each.sensors):
+        for local in each.kept:
+            sensor = each.sensors[local]
             place = (sensor.device, sensor.domain)
             line = (place, sensor.statistic)
             is_free = taken.get(place, each.name) == each.name and line not in lines
@@ -216,13 +162,9 @@ def _choose(opened: Sequence[Opened], absent: Sequence[Absence]) -> Inventory:
                 lines.add(line)
                 kept.append(local)
         if not kept:
-            first = each.sensors[0]
+            first = each.sensors[each.kept[0]]
             by = others.get(first.device.kind) or taken[first.device, first.domain]
-            detail = f"everything it sees is read through {by}"
-            each.close()
-            dropped.append(
-                Absence(each.name, each.source.interface, AbsentReason.NOT_NEEDED, detail)
-            )
+            spare.append((each, f"everything it sees is read through {by}"))
             continue
         chosen.append(replace(each, kept=tuple(kept)))
         if not _is_fallback(each):
@@ -230,7 +172,7 @@ def _choose(opened: Sequence[Opened], absent: Sequence[Absence]) -> Inventory:
                 kinds.setdefault(each.sensors[local].device.kind, each.name)
     chosen = [replace(each, sensors=_counted_once(each)) for each in chosen]
     chosen = [replace(each, sensors=_rooted(each, chosen)) for each in chosen]
-    return Inventory(tuple(chosen), tuple(sorted(dropped, key=lambda absence: _rank(absence.name))))
+    return chosen, spare
 
 
 def _counted_once(each: Opened) -> tuple[Sensor, ...]:
@@ -280,10 +222,3 @@ def _rank(name: str) -> tuple[int, str]:
 
 def _is_fallback(each: Opened) -> bool:
     return each.source.fallback
-
-
-def _interface(make: Callable[[], Source]) -> Interface:
-    """Return a source's interface without making one."""
-    target = make.func if isinstance(make, partial) else make
-    interface = getattr(target, "interface", Interface.EXTERNAL)
-    return interface if isinstance(interface, Interface) else Interface.EXTERNAL

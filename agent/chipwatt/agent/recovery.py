@@ -3,18 +3,17 @@
 Silence (transient errors, a sensor left out, a library that hangs) is told to
 the reducer once it has lasted. A broken source is closed, and opened anew after
 a pause that doubles each time. Its sensors keep their places: a chip that comes
-back goes on where it was, and one that was not there at the start waits for the
-next start of the sensing process.
+back goes on where it was. What was not there at the start is for ``search`` to find.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from chipwatt.agent.library_worker import LibraryWorker
+from chipwatt.agent.opening import Attempt, Note, unnoted
 from chipwatt.agent.profiler.reducer import Reducer
 from chipwatt.agent.refresh import RefreshMeter
 from chipwatt.agent.sensing.contract import Sensor, Source, SourceUnavailable
@@ -97,14 +96,16 @@ class Silence:
 class Reopening:
     """Tries to open one broken source again, without ever holding up the caller."""
 
-    def __init__(self, name: str, make: Callable[[], Source], clock: Clock, *, library: bool):
+    def __init__(
+        self, name: str, make: Callable[[], Source], clock: Clock, note: Note = unnoted
+    ) -> None:
         self._name = name
         self._make = make
         self._clock = clock
-        self._library = library
+        self._note = note
         self._pause_ns = REOPEN_NS
         self._next_ns = 0
-        self._worker: LibraryWorker | None = None
+        self._attempt: Attempt | None = None
 
     def broke(self, now_ns: int, error: Exception) -> None:
         """Note that the source stopped; the next attempt comes after the pause."""
@@ -117,7 +118,7 @@ class Reopening:
         )
         self._next_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, REOPEN_MAX_NS)
-        self._worker = None
+        self._attempt = None
 
     def works(self) -> None:
         """Note that it gives readings: the next pause is the shortest again."""
@@ -127,21 +128,16 @@ class Reopening:
         """Return the open source, or None while it is not; a library opens over several calls."""
         if now_ns < self._next_ns:
             return None
-        source: Source | None = None
         try:
-            if not self._library:
-                source = self._make()
-                return source, None, source.open()
-            if self._worker is None:
-                self._worker = LibraryWorker(self._make(), self._clock)
-            sensors = self._worker.opened(0.0)
-            if sensors is None:
-                return None
-            worker, self._worker = self._worker, None
+            if self._attempt is None:
+                self._attempt = Attempt(self._name, self._make, self._clock, self._note)
+            sensors = self._attempt.sensors(0.0)
         except Exception as error:  # noqa: BLE001 - a source may come from anywhere; it alone is out
-            if source is not None:
-                with contextlib.suppress(Exception):  # it is not open, so nothing can be lost
-                    source.close()
+            if self._attempt is not None:
+                self._attempt.close()
             self.broke(now_ns, error)
             return None
-        return worker.source, worker, sensors
+        if sensors is None:
+            return None
+        attempt, self._attempt = self._attempt, None
+        return attempt.source, attempt.worker, sensors

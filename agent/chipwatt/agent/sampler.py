@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from chipwatt.agent import announce
 from chipwatt.agent.cost_budget import CostBudget
 from chipwatt.agent.deadlines import collect_garbage
 from chipwatt.agent.feed import Feed, ReplayFeed
@@ -175,6 +176,7 @@ class Sampler:
             for feed in self.feeds:
                 feed.assess()
                 self._set_period(feed, now_ns)
+            announce.found(self.feeds)
             self._budget.restart(now_ns, library_ns)
             return True
         budget_changed = False

@@ -7,11 +7,12 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from chipwatt.agent import sensing_link as link
 from chipwatt.agent.intake import Intake
+from chipwatt.agent.suspects import Suspects
 from chipwatt.core import log
 from chipwatt.core.backoff import delays_s
 from chipwatt.core.errors import ConfigError, InvalidPayload, TraceError
@@ -55,6 +56,10 @@ class SensingChild:
         self._changed = asyncio.Event()
         """Set by whatever the process has to be told."""
         self._last_words = ""
+        self._suspects = Suspects()
+        self._anew = False
+        """Whether the process asks to be started again at once."""
+        self._failure = ""
         self.restarts = 0
         self.done = False
         """Whether a replay has come to its end: then nothing is started again."""
@@ -64,6 +69,17 @@ class SensingChild:
         """None while no process lives."""
         alive = self._process is not None and self._process.returncode is None
         return self._process.pid if alive and self._process is not None else None
+
+    @property
+    def problem(self) -> str:
+        """A sentence while nothing, or not everything, can be sensed; else empty."""
+        told = [f"{name}: {why}" for name, why in self._suspects.left_out.items()]
+        return "; ".join([self._failure, *told] if self._failure else told)
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Sources that ended the sensing process and are not opened, with a sentence each."""
+        return self._suspects.left_out
 
     def stop(self) -> None:
         """Let the process hand out what it has and end; ``run`` returns after that."""
@@ -98,21 +114,39 @@ class SensingChild:
             code = await self._one_life()
             if self.done or self._stopping.is_set():
                 return
-            if code in _FOR_GOOD:
-                raise _FOR_GOOD[code](self._last_words.removeprefix("chipwatt sensing: "))
             if time.monotonic() - began_s > HEALTHY_S:
                 delays = self._retries()
+                self._suspects.lived_long()
+            if self._anew:
+                self.restarts += 1
+                continue
+            # A library may end the process with any code while it is opened.
+            if code in _FOR_GOOD and not self._suspects.opening:
+                raise _FOR_GOOD[code](self._last_words.removeprefix("chipwatt sensing: "))
             delay_s = next(delays)
-            _log.error(
-                "sensing process ended; starting it again", code=code, wait_s=round(delay_s, 1)
-            )
+            self._mourn(code, delay_s)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
             if self._stopping.is_set():
                 return
             self.restarts += 1
 
+    def _mourn(self, code: int, wait_s: float) -> None:
+        """Say of what the process died, and draw the consequences."""
+        opening = ", ".join(self._suspects.opening)
+        _log.error(
+            "sensing process ended; starting it again",
+            code=code,
+            wait_s=round(wait_s, 1),
+            **({"while_opening": opening} if opening else {}),
+        )
+        during = f" while it opened {opening}" if opening else ""
+        self._failure = f"the sensing process ended with code {code}{during}: nothing is measured"
+        for name in self._suspects.died(code):
+            _log.error("source left out", source=name, reason=self._suspects.left_out[name])
+
     async def _one_life(self) -> int:
+        self._anew = False
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
@@ -150,14 +184,22 @@ class SensingChild:
             while data := await loop.sock_recv(ours, 1 << 16):
                 for message in reader.feed(data):
                     if isinstance(message, link.Payload):
+                        self._failure = ""
                         self._intake.put(message.payload, _json(message.memory))
+                    elif isinstance(message, link.Opening):
+                        self._suspects.heard(message)
+                    elif isinstance(message, link.Anew):
+                        self._anew = True
+                        self._suspects.ended_anew(message.found)
+                        _log.info("more sensors found; sensing anew", sources=message.found)
                     elif isinstance(message, link.Done):
                         self.done = True
                 await self._intake.room()
 
     def _start(self) -> link.Start:
         memory = json.loads(self._intake.memory) if self._intake.memory else []
-        return link.Start(self._settings.sensing, self._settings.sources, memory)
+        settings = link.Start(self._settings.sensing, self._settings.sources, memory)
+        return self._suspects.careful_start(settings)
 
     async def _tell(self, ours: socket.socket, process: asyncio.subprocess.Process) -> None:
         """Say START, then each new cadence, at last STOP; a process that does not heed it dies."""

@@ -22,6 +22,7 @@ SourceTables = Mapping[str, Mapping[str, Any]]
 
 MAX_RATE_HZ = 1000
 _TWO_SECONDS = Duration(2 * NS_PER_S)
+_MINUTE = Duration(60 * NS_PER_S)
 _TEN_SECONDS = Duration(10 * NS_PER_S)
 
 
@@ -49,6 +50,8 @@ class SensingConfig:
     LimitRTPRIO=1 in the unit): deadlines are then met on a busy machine, too."""
     call_timeout: Duration = _TWO_SECONDS
     """A call into a vendor library that takes longer marks its sensors as stalled."""
+    look_again: Duration = _MINUTE
+    """Longest time between two looks for sources and sensors that were absent at the start."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work; raises ValueError with the setting's name."""
@@ -67,6 +70,8 @@ class SensingConfig:
                 raise ValueError(f"{name} is a share: more than 0, at most 1 (0.01 is 1 %)")
         if self.call_timeout < 10 * NS_PER_MS:
             raise ValueError("call_timeout must be at least 10ms")
+        if self.look_again < NS_PER_S:
+            raise ValueError("look_again must be at least 1s")
 
     @property
     def fastest_ns(self) -> int:

@@ -6,11 +6,14 @@ and body.
 ==========  ===========  ==========================================================
 direction   kind         body
 ==========  ===========  ==========================================================
-down        START        JSON ``{"sensing": {…}, "sources": {name: {…}}, "memory": […]}``
+down        START        JSON ``{"sensing": {…}, "sources": {name: {…}}, "memory": […],
+                         "left_out": {name: why}, "wary": [name], "one_by_one": bool}``
 down        STOP         empty
 down        SET_CADENCE  u8: seconds that a batch is to cover; 0: as START said
 up          PAYLOAD      ``u32 n``, n bytes of payload, JSON list: the memory behind it
 up          DONE         empty: a replay has come to its end
+up          OPENING      JSON ``[name, bool]``: a source's opening begins; true: came back
+up          ANEW         JSON ``[name]``: ends, to be started again for what was found
 ==========  ===========  ==========================================================
 
 Upwards goes what ``codec.encode_records`` made of finished windows, and
@@ -25,8 +28,8 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -51,6 +54,8 @@ class Kind(IntEnum):
     PAYLOAD = 3
     DONE = 4
     SET_CADENCE = 5
+    OPENING = 6
+    ANEW = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,12 @@ class Start:
     sensing: Mapping[str, Any]
     sources: Mapping[str, Mapping[str, Any]]
     memory: Memory = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Sources that are not opened, and why."""
+    wary: tuple[str, ...] = ()
+    """Sources that are not looked for again before an hour is over."""
+    one_by_one: bool = False
+    """Open sources one after the other, since one of them ended the process before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +98,22 @@ class Done:
     """A replay has come to its end; every payload was sent before."""
 
 
-Message = Start | Stop | SetCadence | Payload | Done
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A source is about to be opened, which may end the process, or it came ``back``."""
+
+    name: str
+    back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """The process ends, to be started again at once: ``found`` has more sensors to give."""
+
+    found: tuple[str, ...]
+
+
+Message = Start | Stop | SetCadence | Payload | Done | Opening | Anew
 
 
 def encode(message: Message) -> bytes:
@@ -100,6 +126,9 @@ def encode(message: Message) -> bytes:
                     "sensing": dict(message.sensing),
                     "sources": {name: dict(table) for name, table in message.sources.items()},
                     "memory": [dict(entry) for entry in message.memory],
+                    "left_out": dict(message.left_out),
+                    "wary": list(message.wary),
+                    "one_by_one": message.one_by_one,
                 }
             )
         case Stop():
@@ -110,6 +139,10 @@ def encode(message: Message) -> bytes:
             kind = Kind.PAYLOAD
             memory = _json([dict(entry) for entry in message.memory])
             body = _SIZE.pack(len(message.payload)) + message.payload + memory
+        case Opening():
+            kind, body = Kind.OPENING, _json([message.name, message.back])
+        case Anew():
+            kind, body = Kind.ANEW, _json(list(message.found))
         case _:
             kind, body = Kind.DONE, b""
     if len(body) >= MAX_FRAME_BYTES:
@@ -211,26 +244,50 @@ def _json(value: Any) -> bytes:
 
 
 def _decode(kind: int, body: bytes) -> Message:
+    decode = _DECODERS.get(kind)
+    if decode is None:
+        raise InvalidPayload(f"frame of unknown kind {kind}")
     try:
-        match kind:
-            case Kind.START:
-                plain = json.loads(body)
-                return Start(plain["sensing"], plain["sources"], plain["memory"])
-            case Kind.STOP:
-                return Stop()
-            case Kind.SET_CADENCE:
-                (batch_s,) = body
-                if batch_s > MAX_BATCH_S:
-                    raise InvalidPayload(f"cadence of {batch_s} s, at most {MAX_BATCH_S}")
-                return SetCadence(batch_s)
-            case Kind.PAYLOAD:
-                (size,) = _SIZE.unpack_from(body)
-                end = _SIZE.size + size
-                if end > len(body):
-                    raise InvalidPayload(f"payload of {size} bytes in a frame of {len(body)}")
-                return Payload(body[_SIZE.size : end], json.loads(body[end:]))
-            case Kind.DONE:
-                return Done()
+        return decode(body)
     except (ValueError, KeyError, TypeError, struct.error) as error:
         raise InvalidPayload(f"frame of kind {kind} cannot be read: {error!r}") from None
-    raise InvalidPayload(f"frame of unknown kind {kind}")
+
+
+def _start(body: bytes) -> Start:
+    plain = json.loads(body)
+    return Start(**{**plain, "wary": tuple(plain["wary"])})
+
+
+def _set_cadence(body: bytes) -> SetCadence:
+    (batch_s,) = body
+    if batch_s > MAX_BATCH_S:
+        raise InvalidPayload(f"cadence of {batch_s} s, at most {MAX_BATCH_S}")
+    return SetCadence(batch_s)
+
+
+def _payload(body: bytes) -> Payload:
+    (size,) = _SIZE.unpack_from(body)
+    end = _SIZE.size + size
+    if end > len(body):
+        raise InvalidPayload(f"payload of {size} bytes in a frame of {len(body)}")
+    return Payload(body[_SIZE.size : end], json.loads(body[end:]))
+
+
+def _opening(body: bytes) -> Opening:
+    name, back = json.loads(body)
+    return Opening(str(name), bool(back))
+
+
+def _anew(body: bytes) -> Anew:
+    return Anew(tuple(map(str, json.loads(body))))
+
+
+_DECODERS: Mapping[int, Callable[[bytes], Message]] = {
+    Kind.START: _start,
+    Kind.STOP: lambda _: Stop(),
+    Kind.SET_CADENCE: _set_cadence,
+    Kind.PAYLOAD: _payload,
+    Kind.DONE: lambda _: Done(),
+    Kind.OPENING: _opening,
+    Kind.ANEW: _anew,
+}

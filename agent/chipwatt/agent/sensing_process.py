@@ -14,26 +14,26 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from contextlib import suppress
+from typing import cast
 
+from chipwatt.agent import announce
 from chipwatt.agent import sensing_link as link
 from chipwatt.agent.deadlines import freeze_garbage, keep_time
 from chipwatt.agent.feed import Trace
 from chipwatt.agent.inventory import REPLAY, Inventory, open_inventory
-from chipwatt.agent.profiler.reducer import Memory, Reducer
+from chipwatt.agent.opening import Careful
+from chipwatt.agent.profiler.reducer import Reducer
 from chipwatt.agent.realtime import prompt
 from chipwatt.agent.rejections import RejectionLog
 from chipwatt.agent.sampler import Sampler
+from chipwatt.agent.search import Search
+from chipwatt.agent.sender import Sender, remembered
 from chipwatt.agent.sensing import registry
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.agent.sensing_config import SensingConfig, source_configs
-from chipwatt.core import codec, wire
 from chipwatt.core.clock import NS_PER_S, Clock, SystemClock, VirtualClock
-from chipwatt.core.errors import ChipwattError, ConfigError, InvalidPayload
-from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Statistic
-from chipwatt.core.records import Records
+from chipwatt.core.errors import ChipwattError, ConfigError, TraceError
 
 _FAREWELL_S = 5.0
 """How long the last frames wait for an agent that does not read."""
@@ -52,6 +52,8 @@ class SensingProcess:
         self._sock = sock
         self._registered = registered
         self._reader = link.FrameReader()
+        # Until sampling begins only notes are sent, each before a library is entered.
+        self._outbox = link.Outbox(sock, blocking=True)
         self._early: list[link.Message] = []
         """What came together with START."""
         self._stop = False
@@ -72,7 +74,9 @@ class SensingProcess:
         keep_time()
         config = SensingConfig.from_plain(start.sensing)
         configs = source_configs(self._registered, config, start.sources, "agent")
-        inventory = open_inventory(self._registered, configs, config.sources)
+        careful = Careful(start.left_out, start.one_by_one, self._note)
+        inventory = open_inventory(self._registered, configs, config.sources, careful=careful)
+        announce.absent(inventory.absent)
         clock = _clock_of(inventory)
         reducer = Reducer(
             inventory.sensors(),
@@ -80,23 +84,32 @@ class SensingProcess:
             unix_ns=clock.unix_ns(),
             window_ns=config.window,
             batch_ns=config.batch,
-            memory=[memory_from_plain(entry) for entry in start.memory],
+            memory=remembered(start.memory),
         )
         # A virtual clock outruns any agent, so there the agent sets the pace.
         outbox = link.Outbox(self._sock, blocking=isinstance(clock, VirtualClock))
-
-        sender = _Sender(outbox, reducer, [dict(entry) for entry in start.memory])
+        self._outbox = outbox
+        sender = Sender(outbox, reducer, [dict(entry) for entry in start.memory])
         rejections = RejectionLog(inventory.sensors(), reducer.ledgers())
 
-        def agent_says_stop() -> bool:
+        search = Search(
+            inventory,
+            clock,
+            longest_ns=config.look_again,
+            wary=start.wary,
+            note=self._note,
+        )
+
+        def is_over() -> bool:
             outbox.flush()
-            rejections.look(clock.mono_ns())
+            now_ns = clock.mono_ns()
+            rejections.look(now_ns)
             for message in self._hear():
                 if isinstance(message, link.SetCadence):
                     reducer.set_batch(message.batch_s * NS_PER_S or config.batch)
                 else:
                     self._stop = True
-            return self._stop
+            return self._stop or search.look(now_ns)
 
         sampler = Sampler(inventory, reducer, clock, config, emit=sender.send)
         freeze_garbage()
@@ -106,15 +119,19 @@ class SensingProcess:
                 real_time=config.real_time and isinstance(clock, SystemClock)
             ) as promptness:
                 _log.info("sampling at %s", promptness)
-                sampler.run(agent_says_stop)
+                sampler.run(is_over)
             sampler.close()
             sender.send(reducer.finish(clock.mono_ns()))
             rejections.finish()
             if not self._stop:
-                outbox.push(link.Done())
+                outbox.push(link.Anew(tuple(search.found)) if search.found else link.Done())
             outbox.drain(_FAREWELL_S)
         except (BrokenPipeError, ConnectionResetError):
             _log.info("the agent is gone; its next start goes on from the windows it has")
+
+    def _note(self, name: str, back: bool) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # _hear notices it
+            self._outbox.push(link.Opening(name, back))
 
     def _await_start(self) -> link.Start | None:
         """Return START, or None where the agent leaves or stops before it."""
@@ -145,74 +162,12 @@ class SensingProcess:
         return messages + self._reader.feed(data)
 
 
-class _Sender:
-    """Sends what the reducer has finished; the memory goes with it."""
-
-    def __init__(self, outbox: link.Outbox, reducer: Reducer, memory: link.Memory) -> None:
-        self._outbox = outbox
-        self._reducer = reducer
-        self._memory = memory
-
-    def send(self, finished: Sequence[Records]) -> None:
-        """Send what was taken together; only its last frame carries the memory after it."""
-        if not finished:
-            return
-        payloads = [payload for records in finished for payload in _fitting(records)]
-        for payload in payloads[:-1]:
-            self._outbox.push(link.Payload(payload, self._memory))
-        self._memory = [memory_to_plain(entry) for entry in self._reducer.memory()]
-        for payload in payloads[-1:]:
-            self._outbox.push(link.Payload(payload, self._memory))
-
-
-def memory_to_plain(memory: Memory) -> dict[str, Any]:
-    """Return one entry of the reducer's memory as JSON knows it."""
-    return {
-        "kind": memory.device.kind.name,
-        "ordinal": memory.device.ordinal,
-        "uid": f"{memory.device.uid:032x}",
-        "domain": memory.domain.name,
-        "statistic": memory.statistic.name,
-        "epoch": memory.epoch,
-        "cumulative_uj": memory.cumulative_uj,
-        "end_mono_ns": memory.end_mono_ns,
-    }
-
-
-def memory_from_plain(plain: Mapping[str, Any]) -> Memory:
-    """Read what ``memory_to_plain`` gave; raises InvalidPayload where it is something else."""
-    try:
-        device = DeviceId(
-            DeviceKind[plain["kind"]], int(plain["ordinal"]), int(plain["uid"], base=16)
-        )
-        return Memory(
-            device=device,
-            domain=Domain[plain["domain"]],
-            statistic=Statistic[plain.get("statistic", Statistic.ENERGY.name)],
-            epoch=int(plain["epoch"]),
-            cumulative_uj=int(plain["cumulative_uj"]),
-            end_mono_ns=int(plain["end_mono_ns"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidPayload(f"memory of the sensing process cannot be read: {error!r}") from None
-
-
 def _clock_of(inventory: Inventory) -> Clock:
     """Return the clock that the sources live on: a replay brings its own."""
     for opened in inventory.opened:
         if opened.name == REPLAY:
             return cast("Trace", opened.source).clock
     return SystemClock()
-
-
-def _fitting(records: Records) -> list[bytes]:
-    """Encode records, in as many payloads as the size limit asks for."""
-    payload = codec.encode_records(records)
-    if len(payload) <= wire.MAX_PAYLOAD_BYTES or len(records.windows) < 2:
-        return [payload]
-    half = len(records.windows) // 2
-    rest = Records(windows=records.windows[half:])
-    return [*_fitting(replace(records, windows=records.windows[:half])), *_fitting(rest)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -230,9 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             process = SensingProcess(sock, registry.load())
             signal.signal(signal.SIGTERM, lambda *_: process.request_stop())
             process.run()
-    except ChipwattError as error:
+    except (ConfigError, TraceError) as error:
         print(f"chipwatt sensing: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except ChipwattError as error:
+        # The status of a fault that only a person can mend is for those above.
+        print(f"chipwatt sensing: {error}", file=sys.stderr)  # noqa: T201
+        return ChipwattError.exit_code
     except OSError as error:
         raise_as = ConfigError(f"--fd {options.fd}: no socket to the agent: {error.strerror}")
         print(f"chipwatt sensing: {raise_as}", file=sys.stderr)  # noqa: T201

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from chipwatt.agent.averaging import AveragingMeter
 from chipwatt.agent.feed import MEASURE_NS, Feed
-from chipwatt.agent.inventory import REPLAY, Inventory, Opened, open_inventory
+from chipwatt.agent.inventory import REPLAY, Inventory, open_inventory
+from chipwatt.agent.opening import Careful, Opened
 from chipwatt.agent.profiler.reducer import Reducer
 from chipwatt.agent.refresh import RefreshMeter
 from chipwatt.agent.sensing import registry
@@ -43,6 +44,7 @@ def report(
     registered: Mapping[str, Registered] | None = None,
     clock: Clock | None = None,
     listen_ns: int = LISTEN_NS,
+    careful: Careful | None = None,
 ) -> dict[str, Any]:
     """Return ``{"interfaces": […], "estimated": bool}``, ready for JSON.
 
@@ -55,7 +57,7 @@ def report(
     registered = registry.load() if registered is None else registered
     clock = clock or SystemClock()
     configs = source_configs(registered, sensing, sources or {}, where)
-    inventory = open_inventory(registered, configs, sensing.sources, clock)
+    inventory = open_inventory(registered, configs, sensing.sources, clock, careful=careful)
     try:
         present = _measure(inventory, sensing, clock, listen_ns)
     finally:

@@ -10,7 +10,7 @@
                  "held", "held_bytes", "held_merged", "held_dropped"},
      "uplink":  {"collector", "connected", "acked", "refused", "reconnects", "sent_bytes",
                  "last_error"},
-     "sensing": {"alive", "pid", "restarts", "payloads", "done"},
+     "sensing": {"alive", "pid", "restarts", "payloads", "done", "left_out": {source: why}},
      "cost":    {"agent": {"cpu_ms", "memory_bytes", "memory_kind"}, "sensing": {…},
                  "merging": {"cpu_ms"}}}
 
@@ -96,7 +96,8 @@ class StatusFile:
         """Return what ``write`` writes."""
         counts, uplink, sensing = self._spool.counts, self._uplink, self._sensing
         held = self._intake.held
-        problem = self._intake.problem or self._spool.problem
+        problems = (self._intake.problem or self._spool.problem, "" if ended else sensing.problem)
+        problem = "; ".join(filter(None, problems))
         return {
             "version": VERSION,
             "pid": os.getpid(),
@@ -126,6 +127,7 @@ class StatusFile:
                 "restarts": sensing.restarts,
                 "payloads": self._intake.received,
                 "done": sensing.done,
+                "left_out": dict(sensing.left_out),
             },
             "cost": self._costs(sensing.pid, fresh=ended),
         }

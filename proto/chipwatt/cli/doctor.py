@@ -14,6 +14,7 @@ from chipwatt.cli.quantities import energy_text
 
 _WIDTH = 100
 _INDENT = "    "
+_WANTING = ("blocked", "works in part")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -33,11 +34,14 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the findings; a host that lacks everything is no fault."""
     from chipwatt.agent import config as agent_config
+    from chipwatt.agent.apart import apart
     from chipwatt.agent.doctor.report import examine
 
     config = agent_config.load(args.config)
     where = str(args.config) if args.config else "defaults"
-    found = examine(config.sensing, config.sources, where=where)
+    found = apart(
+        lambda careful: examine(config.sensing, config.sources, where=where, careful=careful)
+    )
     if args.json:
         print(json.dumps(found))
     else:
@@ -55,7 +59,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found["cross_check"]:
         yield ""
         yield from _cross_check(found["cross_check"])
-    blocked = [each["name"] for each in found["interfaces"] if each["state"] == "blocked"]
+    blocked = [each["name"] for each in found["interfaces"] if each["state"] in _WANTING]
     yield ""
     if blocked:
         yield f"To be had here: {', '.join(blocked)}. Then: `chipwatt sensors`."
@@ -81,7 +85,8 @@ def _interface(interface: Mapping[str, Any]) -> Iterator[str]:
             yield from _wrapped(f"{title + ':':<9}{text}", _INDENT)
     for note in interface["notes"]:
         yield from _wrapped(f"note:    {note}", _INDENT)
-    if interface["state"] == "blocked" and interface.get("source_says"):
+    told = interface["state"] == "blocked" or interface.get("source_reason") == "LIBRARY_FAILED"
+    if told and interface.get("source_says"):
         yield from _wrapped(f"agent:   {interface['source_says']}", _INDENT)
     for remedy in interface["remedies"]:
         yield from _wrapped(f"to grant: {remedy['why']}", _INDENT)

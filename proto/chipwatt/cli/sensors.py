@@ -39,12 +39,17 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report; a host without sensors is no fault."""
     from chipwatt.agent import config as agent_config
+    from chipwatt.agent.apart import apart
     from chipwatt.agent.sensors_report import LISTEN_NS, report
 
     config = agent_config.load(args.config)
     where = str(args.config) if args.config else "defaults"
     listen_ns = LISTEN_NS if args.measure is None else args.measure
-    found = report(config.sensing, config.sources, where=where, listen_ns=listen_ns)
+    found = apart(
+        lambda careful: report(
+            config.sensing, config.sources, where=where, listen_ns=listen_ns, careful=careful
+        )
+    )
     if args.json:
         print(json.dumps(found))
         return 0

@@ -31,7 +31,7 @@ KEYS = {
     "uplink": {
         "collector", "connected", "acked", "refused", "reconnects", "sent_bytes", "last_error",
     },
-    "sensing": {"alive", "pid", "restarts", "payloads", "done"},
+    "sensing": {"alive", "pid", "restarts", "payloads", "done", "left_out"},
     "cost": {"agent", "sensing", "merging"},
 }  # fmt: skip
 

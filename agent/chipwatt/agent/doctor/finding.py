@@ -15,6 +15,8 @@ class State(StrEnum):
 
     WORKS = "works"
     """It is read."""
+    PART = "works in part"
+    """It is read, but something is missing that can be had."""
     SPARE = "spare"
     """It could be read, but another interface gives the same."""
     BLOCKED = "blocked"
@@ -58,12 +60,16 @@ class Outcome:
     reason: str = ""
     """Name of the AbsentReason."""
     detail: str = ""
+    missing: tuple[str, ...] = ()
+    """Sensors that an open source knows of and cannot open, with what to do."""
 
 
 def begin(name: str, outcome: Outcome) -> Finding:
     """Return the finding of an interface before any rule has looked at the facts."""
     if outcome.works:
-        return Finding(name, State.WORKS, there=[_sensors(outcome.sensors)])
+        state = State.PART if outcome.missing else State.WORKS
+        there = [_sensors(outcome.sensors)]
+        return Finding(name, state, there, missing=list(outcome.missing))
     if outcome.reason == "NOT_NEEDED":
         return Finding(name, State.SPARE)
     return Finding(name, State.OFF if outcome.reason == "DISABLED" else State.ABSENT)

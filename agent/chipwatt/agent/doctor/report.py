@@ -18,6 +18,7 @@ from chipwatt.agent.doctor.facts import Facts, Places, gather
 from chipwatt.agent.doctor.finding import Finding, Outcome
 from chipwatt.agent.doctor.scheduling import scheduling
 from chipwatt.agent.inventory import Inventory, open_inventory
+from chipwatt.agent.opening import Careful
 from chipwatt.agent.sensing import registry
 from chipwatt.agent.sensing.contract import SourceUnavailable, TransientReadError
 from chipwatt.agent.sensing.registry import Registered
@@ -36,6 +37,7 @@ def examine(
     registered: Mapping[str, Registered] | None = None,
     is_installed: Callable[[str], bool] | None = None,
     clock: Clock | None = None,
+    careful: Careful | None = None,
 ) -> dict[str, Any]:
     """Return ``{"host": {…}, "deadlines": {…}, "interfaces": […], "cross_check": {…} | None}``.
 
@@ -49,7 +51,7 @@ def examine(
     registered = registry.load() if registered is None else registered
     configs = source_configs(registered, sensing, sources or {}, where)
     facts = gather(Places.of(root, configs), is_installed)
-    inventory = open_inventory(registered, configs, sensing.sources, clock)
+    inventory = open_inventory(registered, configs, sensing.sources, clock, careful=careful)
     try:
         outcomes = _outcomes(inventory)
     finally:
@@ -59,7 +61,11 @@ def examine(
         "host": _host(facts),
         "deadlines": _plain(scheduling(facts, wanted=sensing.real_time)),
         "interfaces": [
-            {**_plain(finding), "source_says": outcomes.get(finding.name, Outcome(False)).detail}
+            {
+                **_plain(finding),
+                "source_says": outcomes.get(finding.name, Outcome(False)).detail,
+                "source_reason": outcomes.get(finding.name, Outcome(False)).reason,
+            }
             for finding in findings
         ],
         "cross_check": _second_opinion(facts, registered, configs, clock),
@@ -67,9 +73,17 @@ def examine(
 
 
 def _outcomes(inventory: Inventory) -> dict[str, Outcome]:
-    found = {each.name: Outcome(True, len(each.kept)) for each in inventory.opened}
+    found = {
+        each.name: Outcome(
+            True,
+            len(each.kept),
+            missing=tuple(f"{what}: {detail}" for what, _, detail in each.missing()),
+        )
+        for each in inventory.opened
+    }
     for absence in inventory.absent:
-        found[absence.name] = Outcome(False, 0, absence.reason.name, absence.detail)
+        outcome = Outcome(False, 0, absence.reason.name, absence.detail)
+        found.setdefault(absence.name, outcome)
     return found
 
 

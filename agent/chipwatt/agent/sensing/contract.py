@@ -89,6 +89,20 @@ class Reading(NamedTuple):
     value: int
 
 
+class Missing(NamedTuple):
+    """A sensor that an open source knows of and cannot open.
+
+    A source names them in an attribute ``missing`` of its own, and takes out what it
+    finds that it could open by now: it is then opened anew.
+    """
+
+    what: str
+    """``cpu/1 package (package-1)``."""
+    reason: AbsentReason
+    detail: str
+    """Which file or call it is and what to do; not sent."""
+
+
 class SourceUnavailable(Exception):
     """The interface gives nothing on this host.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,7 +13,9 @@ from chipwatt.core.model import AbsentReason
 
 _NO_PERMISSION, _DRIVER_NOT_LOADED, _LIBRARY_NOT_FOUND = 4, 9, 12  # as in nvml.h
 _NO_DATA = 21
+_LIBRARY = "libnvidia-ml.so.1"
 GPU_GONE = frozenset({15, 16, 28})  # lost, reset required, not found
+SILENT = GPU_GONE | {4, 10, 11}  # no permission, timeout, interrupt: it may answer later
 LIBRARY_GONE = frozenset({1, 9, 18})  # uninitialized, driver not loaded, version mismatch
 _MEMBER_OF_TYPE = {1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
 
@@ -40,10 +43,16 @@ def load_binding() -> Any:
 
 def does_not_start(error: Any) -> SourceUnavailable:
     """Return what an NVMLError of the first calls means for the person at this host."""
+    if error.value == _LIBRARY_NOT_FOUND and (problem := _why_not_loaded()):
+        return SourceUnavailable(
+            AbsentReason.LIBRARY_FAILED,
+            f"{_LIBRARY} is on this host and cannot be loaded ({problem}): install the NVIDIA "
+            "driver's user-space part anew, in the version of its kernel module",
+        )
     if error.value == _LIBRARY_NOT_FOUND:
         return SourceUnavailable(
             AbsentReason.LIBRARY_MISSING,
-            "libnvidia-ml.so.1 is not on this host: it comes with the NVIDIA driver (a container "
+            f"{_LIBRARY} is not on this host: it comes with the NVIDIA driver (a container "
             "gets it from the NVIDIA runtime); without an NVIDIA GPU nothing is missing",
         )
     if error.value == _NO_PERMISSION:
@@ -79,6 +88,18 @@ def ask(nvml: Any, call: Callable[..., Any], *arguments: Any) -> Any:
         return call(*arguments)
     except nvml.NVMLError:
         return None
+
+
+def _why_not_loaded() -> str:
+    """Return what the dynamic linker says of a library that is there; empty where none is."""
+    try:
+        ctypes.CDLL(_LIBRARY)
+    except OSError as error:
+        said = str(error)
+        # Said of the library itself there is none; said of another, one that it needs is missing.
+        nowhere = said.startswith(f"{_LIBRARY}: cannot open shared object file: No such file")
+        return "" if nowhere else said
+    return ""
 
 
 def _integer(value: Any) -> int | None:

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from chipwatt.agent.sensing.closed_files import ClosedFiles
 from chipwatt.agent.sensing.contract import (
     Limits,
+    Missing,
     Quantity,
     Reading,
     Sensor,
@@ -24,6 +26,7 @@ from chipwatt.agent.sensing.contract import (
     TransientReadError,
 )
 from chipwatt.agent.sensing.hwmon_chips import CHIPS, Chip, Meaning, meaning_of
+from chipwatt.agent.sensing.plausible import Doubts
 from chipwatt.agent.sensing.registry import source
 from chipwatt.agent.sensing.sysfs import Attribute, Vanished, read_int, read_text
 from chipwatt.core.identity import DeviceId, pci_uid
@@ -31,6 +34,9 @@ from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface
 from chipwatt.core.records import Throttle
 
 _CHANNEL = re.compile(r"(energy|power)(\d+)_(input|average)")
+_HOW_TO_OPEN = (
+    "give the sensing process's group read access with a udev rule (`chipwatt doctor` prints it)"
+)
 _OUTER = (Domain.MODULE, Domain.PSYS)
 
 
@@ -77,22 +83,25 @@ class HwmonSource:
         self._config = config
         self._channels: list[_Channel] = []
         self._cap_paths: list[Path] = []
+        self._doubts = Doubts()
+        self._closed = ClosedFiles()
+
+    @property
+    def missing(self) -> Sequence[Missing]:
+        """Channels that may not be read."""
+        return self._closed.missing
 
     def open(self) -> Sequence[Sensor]:
         folder = self._config.sysfs / "class/hwmon"
         if not folder.is_dir():
             raise SourceUnavailable(AbsentReason.NOT_PRESENT, f"{folder} does not exist")
-        denied: list[Path] = []
         for chip_folder in sorted(folder.iterdir(), key=_number):
-            self._channels.extend(self._open_chip(chip_folder, denied))
+            self._channels.extend(self._open_chip(chip_folder))
         self._channels = _outer_only_alone(self._channels)
         if not self._channels:
-            if denied:
-                raise SourceUnavailable(
-                    AbsentReason.PERMISSION_DENIED,
-                    f"{denied[0]} may not be read: give the sensing process's group read access "
-                    "with a udev rule (`chipwatt doctor` prints it)",
-                )
+            if self._closed.denied:
+                first = self._closed.missing[0]
+                raise SourceUnavailable(AbsentReason.PERMISSION_DENIED, first.detail)
             raise SourceUnavailable(
                 AbsentReason.NOT_PRESENT, f"no chip under {folder} measures power of a processor"
             )
@@ -105,6 +114,8 @@ class HwmonSource:
     def poll(self) -> Sequence[Reading]:
         readings = []
         failure: TransientReadError | None = None
+        if self._closed:
+            self._closed.look(time.monotonic_ns())
         for position, channel in enumerate(self._channels):
             try:
                 if channel.asleep():
@@ -125,14 +136,15 @@ class HwmonSource:
         return readings
 
     def throttle(self) -> Sequence[tuple[int, Throttle]]:
-        caps = [(position, read_int(path)) for position, path in enumerate(self._cap_paths)]
-        return [(position, Throttle(limit_mw=cap // 1000)) for position, cap in caps if cap]
+        caps = [(position, self._limit_mw(path)) for position, path in enumerate(self._cap_paths)]
+        return [(position, Throttle(limit_mw=cap_mw)) for position, cap_mw in caps if cap_mw]
 
     def close(self) -> None:
         while self._channels:
             self._channels.pop().close()
+        self._closed.clear()
 
-    def _open_chip(self, folder: Path, denied: list[Path]) -> Iterator[_Channel]:
+    def _open_chip(self, folder: Path) -> Iterator[_Channel]:
         name = read_text(folder / "name") or ""
         chip = CHIPS.get(name)
         device = folder / "device"
@@ -149,8 +161,9 @@ class HwmonSource:
                     continue
                 try:
                     attribute = Attribute(path)
-                except OSError:
-                    denied.append(path)
+                except OSError as error:
+                    what = f"{described.device} {described.domain.name.lower()}"
+                    self._closed.add(path, what, error, _HOW_TO_OPEN)
                     continue
                 yield _Channel(
                     attribute,
@@ -170,9 +183,11 @@ class HwmonSource:
             return None
         meaning, number = found
         gauge = stem.startswith("power")
-        averaging_ms = read_int(path.with_name(f"{stem}_average_interval")) or chip.averaging_ms
-        caps = (read_int(path.with_name(f"{stem}_cap_{end}")) for end in ("min", "max", "default"))
-        limits = Limits(*(None if cap_uw is None else cap_uw // 1000 for cap_uw in caps))
+        interval = path.with_name(f"{stem}_average_interval")
+        averaging_ms = self._doubts.averaging_ms(read_int(interval), str(interval))
+        averaging_ms = averaging_ms or chip.averaging_ms
+        caps = [path.with_name(f"{stem}_cap_{end}") for end in ("min", "max", "default")]
+        limits = Limits(*map(self._limit_mw, caps))
         return Sensor(
             device=_device(chip, meaning, number, address, path),
             domain=meaning.domain,
@@ -182,9 +197,14 @@ class HwmonSource:
             label=f"{read_text(path.parent / 'name') or address} {label}".strip(),
             refresh_ns=chip.refresh_ms * 1_000_000,
             averaging_ns=averaging_ms * 1_000_000 if gauge else 0,
-            max_power_mw=(limits.max_mw or 0) * 3 // 2 or self._config.max_power_w * 1000,
+            max_power_mw=self._doubts.max_power_mw(
+                limits.max_mw, meaning.domain, self._config.max_power_w * 1000, str(caps[1])
+            ),
             limits=limits,
         )
+
+    def _limit_mw(self, path: Path) -> int | None:
+        return self._doubts.limit_mw(read_int(path), str(path), units_per_mw=1000)
 
 
 def _preferred(paths: Sequence[Path]) -> list[Path]:

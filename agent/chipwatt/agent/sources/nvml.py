@@ -10,7 +10,8 @@ MIG: power and energy belong to the whole GPU, so only the parent is read, as on
 GPU, and no handle of a child is ever asked for.
 
 A GPU that falls off the bus gives no readings, the others go on; it is looked
-for again every ten seconds. Once all are gone, or the driver is, the source
+for again every ten seconds. One that does not answer at the start is *missing*
+until it does. Once all are gone, or the driver is, the source
 breaks, and whoever runs it may open it anew. Process lists
 are never asked for: that call holds the driver's global lock for milliseconds.
 """
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from chipwatt.agent.sensing.contract import (
+    Missing,
     Reading,
     Sensor,
     SourceUnavailable,
@@ -36,13 +38,14 @@ from chipwatt.agent.sensing.nvml_binding import (
     load_binding,
 )
 from chipwatt.agent.sensing.nvml_gpu import Gpu
-from chipwatt.agent.sensing.nvml_probe import probe, settle_modules
+from chipwatt.agent.sensing.nvml_probe import probe, settle_modules, why_silent
 from chipwatt.agent.sensing.registry import source
 from chipwatt.core.clock import NS_PER_S, Clock, SystemClock
 from chipwatt.core.model import AbsentReason, Interface
 from chipwatt.core.records import Throttle
 
 _SEARCH_NS = 10 * NS_PER_S
+_HOW_BACK = "see what nvidia-smi and the kernel's log (Xid) say; a lost GPU may need a reboot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,13 @@ class NvmlSource:
         """Reads that failed since open, with those that poll did not raise for others' sake."""
         self._nvml: Any = None
         self._gpus: list[Gpu] = []
+        self._missing: dict[int, Missing] = {}
+        self._search_ns = 0
+
+    @property
+    def missing(self) -> Sequence[Missing]:
+        """GPUs that NVML lists and that do not answer."""
+        return list(self._missing.values())
 
     def open(self) -> Sequence[Sensor]:
         nvml = load_binding()
@@ -84,9 +94,19 @@ class NvmlSource:
             self.close()
             raise does_not_start(error) from None
         most_mw = self._config.max_power_w * 1000
-        self._gpus = [gpu for n in range(count) if (gpu := probe(nvml, n, most_mw)) is not None]
+        for index in range(count):
+            gpu = probe(nvml, index, most_mw)
+            if gpu is not None:
+                self._gpus.append(gpu)
+            elif (problem := why_silent(nvml, index)) is not None:
+                detail = f"NVML lists GPU {index}, which does not answer: {problem}; {_HOW_BACK}"
+                reason = AbsentReason.LIBRARY_FAILED
+                self._missing[index] = Missing(f"GPU {index}", reason, detail)
         if not self._gpus:
+            lost = self.missing
             self.close()
+            if lost:
+                raise SourceUnavailable(lost[0].reason, "; ".join(each.detail for each in lost))
             found = (
                 f"lists {count} GPUs, none of which gives energy or power"
                 if count
@@ -101,6 +121,8 @@ class NvmlSource:
     def poll(self) -> Sequence[Reading]:
         readings: list[Reading] = []
         failure: Exception | None = None
+        if self._missing:
+            self._search()
         for gpu in self._gpus:
             values = self._read(gpu)
             now_ns = self.clock.mono_ns()
@@ -123,10 +145,21 @@ class NvmlSource:
 
     def close(self) -> None:
         self._gpus = []
+        self._missing = {}
         if self._nvml is not None:
             with contextlib.suppress(self._nvml.NVMLError):
                 self._nvml.nvmlShutdown()
             self._nvml = None
+
+    def _search(self) -> None:
+        """Look for GPUs that did not answer at the start, every ten seconds."""
+        now_ns = self.clock.mono_ns()
+        if now_ns < self._search_ns:
+            return
+        self._search_ns = now_ns + _SEARCH_NS
+        for index in list(self._missing):
+            if why_silent(self._nvml, index) is None:
+                del self._missing[index]
 
     def _number(self) -> list[Sensor]:
         """Give every sensor its position; what two GPUs share is read through the first."""

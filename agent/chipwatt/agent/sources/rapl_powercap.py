@@ -4,7 +4,8 @@
 
 A zone whose file disappears is *lost*: ``poll`` gives no reading for it, tries
 to open it again once a second, and goes on with the same sensor when it is
-back. The other zones are not touched.
+back. The other zones are not touched. A zone that may not be read from the start
+is *missing* until it may.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from chipwatt.agent.sensing.closed_files import ClosedFiles
 from chipwatt.agent.sensing.contract import (
+    Missing,
     Quantity,
     Reading,
     Sensor,
@@ -35,6 +38,11 @@ _REFRESH_NS = 1_000_000  # measured 0.97 to 1.01 ms: github.com/lukalt/icpe-2024
 _REOPEN_NS = NS_PER_S
 _PREEMPTED_NS = 200_000
 """A read takes microseconds; after this long another process ran between value and stamp."""
+
+_HOW_TO_OPEN = (
+    "run the agent as root, give its service AmbientCapabilities=CAP_DAC_READ_SEARCH, or as root "
+    "run: chmod 0444 {path}"
+)
 
 _reading: Callable[[tuple[int, int, int]], Reading] = partial(tuple.__new__, Reading)
 """Makes a reading in half the time that its own constructor takes."""
@@ -69,6 +77,12 @@ class RaplPowercapSource:
         """Reads that failed since open, with those that poll did not raise for others' sake."""
         self._open: list[tuple[int, Attribute]] = []
         self._lost: dict[int, tuple[Path, int]] = {}
+        self._closed = ClosedFiles()
+
+    @property
+    def missing(self) -> Sequence[Missing]:
+        """Zones that may not be read."""
+        return self._closed.missing
 
     def open(self) -> Sequence[Sensor]:
         base = self._config.sysfs / "class" / "powercap"
@@ -79,9 +93,9 @@ class RaplPowercapSource:
                 f"{base} shows no RAPL zone: this CPU has no energy counter that the kernel knows "
                 "(virtual machines hide it), or the module intel_rapl_msr is not loaded",
             )
-        readable, denied, last_error = self._open_counters(zones)
+        readable, last_error = self._open_counters(zones)
         if not readable:
-            if denied:
+            if self._closed.denied:
                 raise SourceUnavailable(AbsentReason.PERMISSION_DENIED, _how_to_allow(base))
             raise SourceUnavailable(
                 AbsentReason.NOT_PRESENT,
@@ -103,6 +117,8 @@ class RaplPowercapSource:
         read_ns = now()
         if self._lost:
             self._reopen(read_ns)
+        if self._closed:
+            self._closed.look(read_ns)
         for position, attribute in self._open:
             before_ns = read_ns
             try:
@@ -132,21 +148,22 @@ class RaplPowercapSource:
             attribute.close()
         self._open.clear()
         self._lost.clear()
+        self._closed.clear()
 
-    def _open_counters(self, zones: list[Zone]) -> tuple[list[Zone], bool, str]:
+    def _open_counters(self, zones: list[Zone]) -> tuple[list[Zone], str]:
         readable: list[Zone] = []
-        denied = False
         last_error = ""
         for zone in zones:
             try:
                 attribute = Attribute(zone.folder / "energy_uj")
             except OSError as error:
-                denied |= isinstance(error, PermissionError)
+                path, what = zone.folder / "energy_uj", f"{zone.device} ({zone.name})"
+                self._closed.add(path, what, error, _HOW_TO_OPEN.format(path=path))
                 last_error = str(error.strerror)
                 continue
             self._open.append((len(readable), attribute))
             readable.append(zone)
-        return readable, denied, last_error
+        return readable, last_error
 
     def _lose(self, positions: list[int], now_ns: int) -> None:
         for position, attribute in self._open:

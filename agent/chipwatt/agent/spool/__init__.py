@@ -52,7 +52,8 @@ The cursor is a 32-byte file, replaced by rename::
 
 Invariants, by the numbers that code and tests use:
 
-- S1  When ``append`` returns, its records are fsync'ed, and so is the name of their segment.
+- S1  When ``append`` returns, its records are fsync'ed, and so is the name of their segment. What
+      a process that was killed left behind is fsync'ed when the spool is opened, before it is read.
 - S2  Within an epoch sequences count up from 1 by 1, each belongs to exactly one record, and
       one under which bytes may have left this host is never given to other bytes but the gap
       of S6, for which the collector has room only where it has not got those bytes.

@@ -19,7 +19,7 @@ from chipwatt.agent.spool.record import (
     pack_cursor,
     unpack_cursor,
 )
-from chipwatt.agent.spool.segment import SENT, SUFFIX, Segment
+from chipwatt.agent.spool.segment import SENT, SUFFIX, Segment, Sync
 from chipwatt.core import log
 from chipwatt.core.errors import SpoolError
 
@@ -85,6 +85,27 @@ def find(directory: Path) -> Found:
             path.unlink()
     _scan_all(found)
     return found
+
+
+def make_durable(found: Found, sync: Sync) -> None:
+    """Make what was found durable before anybody relies on it.
+
+    A process that was killed between write and fsync leaves a whole record that a
+    power cut may still take away: sent and resumed from, it would then be counted
+    twice. Only the newest segment can hold one. On a disk that does not even do
+    this, it counts as torn: what comes next stands in a new epoch.
+    """
+    for segment in found.segments[-1:]:
+        try:
+            descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                sync(descriptor)
+            finally:
+                os.close(descriptor)
+            segments.sync_directory(segment.path.parent, sync)
+        except OSError as error:
+            found.torn = True
+            _log.error("the spool's disk refuses to sync", path=segment.path, reason=error.strerror)
 
 
 def write_cursor(directory: Path, position: Position) -> None:

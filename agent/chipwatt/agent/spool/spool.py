@@ -52,6 +52,7 @@ class Spool:
         try:
             self._lock = directories.lock(directory)
             found = directories.find(directory)
+            directories.make_durable(found, sync)
         except OSError as error:
             self.close()
             raise self._refused("opened", error) from None

@@ -55,7 +55,7 @@ def test_what_a_failed_write_left_behind_is_no_record(tmp_path: Path) -> None:
     first = newest(tmp_path)
     spool.close()
     left: list[bytes] = []
-    failing = True
+    failing = False
 
     def sync(descriptor: int) -> None:
         if failing:
@@ -64,6 +64,7 @@ def test_what_a_failed_write_left_behind_is_no_record(tmp_path: Path) -> None:
         os.fsync(descriptor)
 
     spool = Spool(tmp_path, BOOT, sync=sync)
+    failing = True
     with pytest.raises(SpoolError):
         spool.append([(b"b" * 50, b"")])
     assert b"b" * 50 in left[0]
@@ -73,4 +74,28 @@ def test_what_a_failed_write_left_behind_is_no_record(tmp_path: Path) -> None:
     first.write_bytes(left[0])
     spool = Spool(tmp_path, BOOT)
     assert payloads(spool) == [b"a", b"b" * 50]
+    spool.close()
+
+
+def test_what_a_killed_process_left_is_durable_before_it_is_read(tmp_path: Path) -> None:
+    """Else a power cut takes back what was sent and resumed from, and it is counted twice."""
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    spool = Spool(tmp_path, BOOT)
+    spool.append([(b"durable", b"")])
+    spool._sync = killed
+    with pytest.raises(KeyboardInterrupt):
+        spool.append([(b"written", b"memory of it")])
+    spool.close()
+    synced: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    spool = Spool(tmp_path, BOOT, sync=sync)
+    assert spool.memory == b"memory of it"
+    assert synced == ["00000001.seg", tmp_path.name]
+    assert payloads(spool) == [b"durable", b"written"]
     spool.close()
