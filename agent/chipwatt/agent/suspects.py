@@ -68,9 +68,9 @@ class Suspects:
         if self._deaths[name] < _DEATHS:
             return []
         self.left_out[name] = (
-            f"left out: the process that opens the sources ended ({_how(code)}) {self._deaths[name]} times while "
-            "it opened this one: repair its library or driver; it is tried again in an hour, "
-            "and when the agent starts"
+            f"left out: the process that opens the sources ended ({_how(code)}) "
+            f"{self._deaths[name]} times while it opened this one: repair its library or driver; "
+            "it is tried again in an hour, and when the agent starts"
         )
         return [name]
 
