@@ -127,3 +127,15 @@ def test_digits_below_a_milliwatt_are_said_to_be_rounded(tmp_path: Path) -> None
     shown = chipwatt("replay", path)
     assert "board is played in whole mW" in shown.stdout
     assert "+11600 µJ beside the above" in shown.stdout
+
+
+def test_a_long_hole_and_a_stamp_far_ahead_cost_what_they_must(tmp_path: Path) -> None:
+    start_ns = 1_700_000_000 * 10**9
+    stamps = [start_ns + n * 10**8 for n in (*range(100), *range(600, 700))]
+    rows: list[tuple[object, ...]] = [(stamp, "gpu/0", 300_000) for stamp in stamps]
+    rows.insert(20, (start_ns + 600 * 10**9, "gpu/0", 300_000))
+    result = chipwatt("replay", _write(tmp_path / "hole.csv", rows))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "skipped 1 rows: time stamp far ahead of those that follow" in result.stdout
+    assert "holes in the recording: 1, the longest 50.1 s; 1 of more than 30 s" in result.stdout
+    assert str(2 * 99 * 30_000_000) in result.stdout

@@ -16,6 +16,7 @@ from chipwatt.agent import sensing_link as link
 from chipwatt.agent.sensing_config import SensingConfig
 from chipwatt.core import codec
 from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.errors import ConfigError, TraceError
 from chipwatt.core.model import AbsentReason, Flag, Interface
 from chipwatt.core.records import DeviceWindow, Records
 from chipwatt.core.settings import Duration
@@ -217,6 +218,14 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path) -> None:
             assert agent.process.returncode == status
             assert says in stderr.decode()
             assert "Traceback" not in stderr.decode()
+
+
+def test_a_fault_that_no_setting_mends_has_not_the_status_of_one_that_it_does() -> None:
+    with sensing() as agent:
+        agent.sock.sendall(b"\xff" * 64)
+        _, stderr = agent.process.communicate(timeout=20)
+        assert agent.process.returncode not in (0, ConfigError.exit_code, TraceError.exit_code)
+        assert b"Traceback" not in stderr
 
 
 def test_it_loads_no_network_code() -> None:

@@ -17,11 +17,12 @@ from chipwatt.agent.sensing.registry import Registered
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.otlp.encode import Encoder
 from chipwatt.collector.otlp.intervals import add_up, rows_of
-from chipwatt.collector.placement.headroom import compute_headroom
+from chipwatt.collector.placement.sums import Sums
 from chipwatt.collector.placement.topology import NodeKind, PowerNode, Topology
 from chipwatt.collector.store.config import HOUR_NS, MINUTE_NS, StoreConfig
 from chipwatt.collector.store.ledger import EnergyCheck
 from chipwatt.collector.store.sqlite_store import SqliteStore
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Statistic
@@ -166,10 +167,13 @@ def test_the_newest_of_each_and_headroom(batches: list[Records]) -> None:
         latest.on_commit([a_batch(HOST, records, sequence=sequence)])
     assert [window.statistic for window in latest.windows(HOST)] == list(Statistic)
     topology = Topology([PowerNode("node", NodeKind.HOST)])
-    (node,) = compute_headroom(topology, [HOST], latest, START_UNIX_NS + LIFE_NS)
+    sums = Sums(topology, latest)
+    now_s = (START_UNIX_NS + LIFE_NS) // NS_PER_S
+    sums.resolve([HOST], now_s)
+    now = sums.look(now_s)
     chip = Chip(LOAD)
-    assert node.mean_mw == pytest.approx(chip.mean_mw(0, LIFE_NS), rel=0.02)
-    assert node.peak_1s_mw == pytest.approx(640_000, rel=0.01)
+    assert now.mean_mw()[0] == pytest.approx(chip.mean_mw(0, LIFE_NS), rel=0.02)
+    assert now.peak_1s_mw()[0] == pytest.approx(640_000, rel=0.01)
 
 
 def test_otlp(tmp_path: Path, batches: list[Records]) -> None:

@@ -24,8 +24,11 @@ class CounterLedger(Ledger):
         unix_offset_ns: int,
         modulus_uj: int = 0,
         resolution_uj: int = 1,
+        utmost_mw: int = 0,
     ) -> None:
-        super().__init__(timing, max_power_mw=max_power_mw, unix_offset_ns=unix_offset_ns)
+        super().__init__(
+            timing, max_power_mw=max_power_mw, unix_offset_ns=unix_offset_ns, utmost_mw=utmost_mw
+        )
         self._modulus_uj = modulus_uj
         self._resolution_uj = resolution_uj
         self._highest_uj = modulus_uj - 1 if modulus_uj else MAX_ENERGY_UJ
@@ -195,7 +198,7 @@ class CounterLedger(Ledger):
         A sentinel that is read again and again does not rise, so it never convinces.
         """
         most_uj = self._raw_uj + self._possible_uj(mono_ns - self.changed_ns)
-        self._reject(mono_ns, value, self._raw_uj, most_uj)
+        self._reject_power(mono_ns, value, self._raw_uj, most_uj)
         self._plain_ns = 0
         if self._doubtful:
             before_ns, before_uj = self._doubtful[-1]

@@ -1,11 +1,10 @@
 """One open source while it is sampled: its deadlines, its meters and where its readings go.
 
-A poll has three outcomes. Readings go to the reducer. A transient error is
-counted. Anything else breaks the source, and ``recovery`` takes over.
+Readings go to the reducer, a transient error is counted, and anything else breaks
+the source: then ``recovery`` takes over.
 
-A process that sleeps between two polls finds nothing of its code in the cache
-when it wakes up, so a poll does as little as it can: what it gave is held back
-and taken in together with that of others.
+A process that sleeps between two polls finds nothing of its code in the cache when it wakes
+up, so a poll does little: what it gave is held back and taken in together with other polls'.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
+from chipwatt.agent.admission import admit_throttle
 from chipwatt.agent.averaging import AveragingMeter
 from chipwatt.agent.deadlines import LATE_NS, Schedule
 from chipwatt.agent.library_worker import LibraryWorker, Outcome, Poller
@@ -88,7 +88,8 @@ class Feed:
             self._held += self._worker.drain()
         held, self._held = self._held, []
         for outcome in held:
-            self._absorb(outcome)
+            if self.is_open:
+                self._absorb(outcome)
 
     def tell_due(self) -> None:
         """Take in what was read and say how many polls were due, as the reducer has to know."""
@@ -203,23 +204,31 @@ class Feed:
             )
 
     def _absorb(self, outcome: Outcome) -> None:
-        due, began_ns, ended_ns, readings, throttles, error = outcome
+        due, began_ns, ended_ns, _, _, error = outcome
         self._polls += 1
         self._poll_ns += ended_ns - began_ns
         self._due += due
         if error is not None:
             self._failed(error, ended_ns)
             return
-        takers, heard = self._takers, self.averaging.heard
+        try:
+            self._take_in(outcome)
+        except Exception as reason:  # noqa: BLE001 - what it gave is no reading: it alone is out
+            if self._worker is not None:
+                self._worker.close(0.0)
+            self._failed(reason, ended_ns)
+
+    def _take_in(self, outcome: Outcome) -> None:
+        takers, heard, readings = self._takers, self.averaging.heard, outcome.readings
         if heard is not None:
             heard.append(readings)
         for local, mono_ns, value in readings:
             for take in takers[local]:
                 take(mono_ns, value)
-        for local, throttle in throttles:
+        for local, throttle in outcome.throttles:
             slot = self._slots[local]
             if slot >= 0:
-                self._reducer.throttled(self.positions[slot], throttle)
+                self._reducer.throttled(self.positions[slot], admit_throttle(throttle))
 
     def _taker(self, slot: int) -> tuple[Callable[[int, int], None], ...]:
         """Return what takes a reading of a sensor; nothing where it is not in use."""

@@ -18,8 +18,12 @@ class GaugeLedger(Ledger):
 
     counter = False
 
-    def __init__(self, timing: Timing, *, max_power_mw: int, unix_offset_ns: int) -> None:
-        super().__init__(timing, max_power_mw=max_power_mw, unix_offset_ns=unix_offset_ns)
+    def __init__(
+        self, timing: Timing, *, max_power_mw: int, unix_offset_ns: int, utmost_mw: int = 0
+    ) -> None:
+        super().__init__(
+            timing, max_power_mw=max_power_mw, unix_offset_ns=unix_offset_ns, utmost_mw=utmost_mw
+        )
         self.values_mw = array("q")
         self._level_mw = -1
         self._total_uj = 0
@@ -35,8 +39,10 @@ class GaugeLedger(Ledger):
         since_ns = mono_ns - self.seen_ns
         if 0 < since_ns <= self._plain_ns and 0 <= value <= self._max_power_mw:
             self._sample(mono_ns, value, since_ns)
-        elif not 0 <= value <= self._max_power_mw:
+        elif value < 0:
             self._reject(mono_ns, value, 0, self._max_power_mw)
+        elif value > self._max_power_mw:
+            self._reject_power(mono_ns, value, 0, self._max_power_mw)
         elif since_ns <= 0:
             self.repeated += 1
         elif not self.times_ns or self._away is not None or since_ns > self.timing.bridge_ns:

@@ -152,7 +152,8 @@ def _choose(opened: Sequence[Opened]) -> tuple[list[Opened], list[tuple[Opened, 
     for each in ordered:
         others = kinds if _is_fallback(each) else {}
         kept: list[int] = []
-        for local, sensor in enumerate(each.sensors):
+        for local in each.kept:
+            sensor = each.sensors[local]
             place = (sensor.device, sensor.domain)
             line = (place, sensor.statistic)
             is_free = taken.get(place, each.name) == each.name and line not in lines
@@ -161,7 +162,7 @@ def _choose(opened: Sequence[Opened]) -> tuple[list[Opened], list[tuple[Opened, 
                 lines.add(line)
                 kept.append(local)
         if not kept:
-            first = each.sensors[0]
+            first = each.sensors[each.kept[0]]
             by = others.get(first.device.kind) or taken[first.device, first.domain]
             spare.append((each, f"everything it sees is read through {by}"))
             continue

@@ -24,6 +24,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from chipwatt.agent.limit_doubt import LimitDoubt
 from chipwatt.agent.timing import Timing
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.model import GapReason
@@ -68,7 +69,10 @@ class Ledger:
 
     counter: ClassVar[bool]
 
-    def __init__(self, timing: Timing, *, max_power_mw: int, unix_offset_ns: int) -> None:
+    def __init__(
+        self, timing: Timing, *, max_power_mw: int, unix_offset_ns: int, utmost_mw: int = 0
+    ) -> None:
+        """Believe power up to ``max_power_mw``; up to ``utmost_mw`` where that proves wrong."""
         self.times_ns = array("q")
         self.cumulative_uj = array("q")
         self.breaks: deque[Break] = deque()
@@ -83,6 +87,7 @@ class Ledger:
         """Stamp of the last change of value."""
         self.unix_offset_ns = unix_offset_ns
         self._max_power_mw = max_power_mw
+        self._limit_doubt = LimitDoubt(counter=self.counter, utmost_mw=utmost_mw)
         self._plain_ns = 0
         """Answers at most this far apart need no second look; 0 while anything is unusual."""
         self._away: GapReason | None = None
@@ -129,6 +134,11 @@ class Ledger:
         del self.times_ns[:edges], self.cumulative_uj[:edges]
 
     @property
+    def max_power_mw(self) -> int:
+        """Up to what power is believed."""
+        return self._max_power_mw
+
+    @property
     def away(self) -> bool:
         """Whether nothing is to be expected for now."""
         return self._away is not None or not self.times_ns
@@ -136,6 +146,14 @@ class Ledger:
     def _reject(self, mono_ns: int, raw: int, least: int, most: int) -> None:
         self.dropped += 1
         self.rejected = Rejected(mono_ns, raw, least, most)
+
+    def _reject_power(self, mono_ns: int, raw: int, least: int, most: int) -> None:
+        """Reject what is too much for the bound, or give the bound up."""
+        self._reject(mono_ns, raw, least, most)
+        raised_mw = self._limit_doubt.raised_mw(self.seen_ns, mono_ns, raw)
+        if raised_mw > self._max_power_mw:
+            self._max_power_mw = raised_mw
+            self.retime(self.timing)
 
     def _edge(self, mono_ns: int, cumulative_uj: int) -> None:
         self.times_ns.append(mono_ns)

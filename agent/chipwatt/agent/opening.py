@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from chipwatt.agent.admission import admit_all
 from chipwatt.agent.library_worker import LibraryWorker
 from chipwatt.agent.sensing.contract import Missing, Sensor, Source, SourceUnavailable
 from chipwatt.core.clock import Clock
@@ -49,7 +50,7 @@ class Opened:
     sensors: tuple[Sensor, ...]
     """All that it has, in its own order."""
     kept: tuple[int, ...]
-    """Positions in ``sensors`` of those in use."""
+    """Positions in ``sensors`` of those in use; of those that can be used, before the choice."""
     make: Callable[[], Source]
     """Makes the source anew, for the time after it broke."""
     worker: LibraryWorker | None
@@ -142,6 +143,7 @@ class Opening:
             return self._failed(self._error)
         try:
             sensors = attempt.sensors(timeout_s)
+            admitted, usable = admit_all(self._name, sensors or ())
         except TraceError:
             raise  # a person asked for this very trace
         except Exception as error:  # noqa: BLE001 - as above
@@ -152,12 +154,14 @@ class Opening:
             return self._absent(AbsentReason.LIBRARY_FAILED, detail)
         if not sensors:
             return self._absent(AbsentReason.NOT_PRESENT, "no sensor was found")
-        everything = tuple(range(len(sensors)))
+        if not usable:
+            detail = "none of its sensors names a device that can be: see the log"
+            return self._absent(AbsentReason.LIBRARY_FAILED, detail)
         return Opened(
             self._name,
             attempt.source,
-            tuple(sensors),
-            everything,
+            admitted,
+            usable,
             self._make,
             attempt.worker,
             self._note,

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 class _Line:
     sensor: Sensor
     ledger: Ledger
+    believed_mw: int
     told: int = 0
     next_ns: int = 0
 
@@ -34,7 +35,10 @@ class RejectionLog:
     """Looks at every sensor's ledger; ``look`` costs nothing until its time has come."""
 
     def __init__(self, sensors: Sequence[Sensor], ledgers: Sequence[Ledger]) -> None:
-        self._lines = [_Line(*pair) for pair in zip(sensors, ledgers, strict=True)]
+        self._lines = [
+            _Line(sensor, ledger, ledger.max_power_mw)
+            for sensor, ledger in zip(sensors, ledgers, strict=True)
+        ]
         self._next_ns = 0
 
     def look(self, mono_ns: int) -> None:
@@ -43,6 +47,8 @@ class RejectionLog:
             return
         self._next_ns = mono_ns + _LOOK_NS
         for line in self._lines:
+            if line.ledger.max_power_mw > line.believed_mw:
+                _say_raised(line)
             if line.ledger.dropped > line.told and mono_ns >= line.next_ns:
                 line.next_ns = mono_ns + EVERY_NS
                 _say(line)
@@ -52,6 +58,20 @@ class RejectionLog:
         for line in self._lines:
             if line.ledger.dropped > line.told:
                 _say(line)
+
+
+def _say_raised(line: _Line) -> None:
+    sensor, before_mw = line.sensor, line.believed_mw
+    line.believed_mw = line.ledger.max_power_mw
+    _log.warning(
+        "%s %s %s: everything it showed for ten seconds was above the %d mW that its limit makes "
+        "possible: the limit is taken to be wrong, and up to %d mW is believed from now on",
+        sensor.device,
+        sensor.domain.name.lower(),
+        sensor.statistic.name.lower(),
+        before_mw,
+        line.believed_mw,
+    )
 
 
 def _say(line: _Line) -> None:

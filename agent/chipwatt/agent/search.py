@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection
 from typing import Final
 
+from chipwatt.agent.admission import admit_all
 from chipwatt.agent.inventory import REPLAY, Inventory
 from chipwatt.agent.opening import Absence, Attempt, Note, Opened, unnoted
 from chipwatt.core.clock import NS_PER_S, Clock
@@ -101,10 +102,9 @@ class Search:
         attempt, look.attempt = look.attempt, None
         if attempt is not None:
             if sensors and make is not None:
-                every = tuple(range(len(sensors)))
-                used = self._inventory.would_use(
-                    Opened(name, attempt.source, tuple(sensors), every, make, attempt.worker)
-                )
+                admitted, usable = admit_all(name, sensors)
+                opened = Opened(name, attempt.source, admitted, usable, make, attempt.worker)
+                used = bool(usable) and self._inventory.would_use(opened)
             attempt.close()
         if used:
             _log.info("%s: absent at the start, there now", name)

@@ -15,8 +15,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from chipwatt.agent import announce
 from chipwatt.agent import sensing_link as link
@@ -24,20 +23,17 @@ from chipwatt.agent.deadlines import freeze_garbage, keep_time
 from chipwatt.agent.feed import Trace
 from chipwatt.agent.inventory import REPLAY, Inventory, open_inventory
 from chipwatt.agent.opening import Careful
-from chipwatt.agent.profiler.reducer import Memory, Reducer
+from chipwatt.agent.profiler.reducer import Reducer
 from chipwatt.agent.realtime import prompt
 from chipwatt.agent.rejections import RejectionLog
 from chipwatt.agent.sampler import Sampler
 from chipwatt.agent.search import Search
+from chipwatt.agent.sender import Sender, remembered
 from chipwatt.agent.sensing import registry
 from chipwatt.agent.sensing.registry import Registered
 from chipwatt.agent.sensing_config import SensingConfig, source_configs
-from chipwatt.core import codec, wire
 from chipwatt.core.clock import NS_PER_S, Clock, SystemClock, VirtualClock
-from chipwatt.core.errors import ChipwattError, ConfigError, InvalidPayload
-from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Statistic
-from chipwatt.core.records import Records
+from chipwatt.core.errors import ChipwattError, ConfigError, TraceError
 
 _FAREWELL_S = 5.0
 """How long the last frames wait for an agent that does not read."""
@@ -88,12 +84,12 @@ class SensingProcess:
             unix_ns=clock.unix_ns(),
             window_ns=config.window,
             batch_ns=config.batch,
-            memory=[memory_from_plain(entry) for entry in start.memory],
+            memory=remembered(start.memory),
         )
         # A virtual clock outruns any agent, so there the agent sets the pace.
         outbox = link.Outbox(self._sock, blocking=isinstance(clock, VirtualClock))
         self._outbox = outbox
-        sender = _Sender(outbox, reducer, [dict(entry) for entry in start.memory])
+        sender = Sender(outbox, reducer, [dict(entry) for entry in start.memory])
         rejections = RejectionLog(inventory.sensors(), reducer.ledgers())
 
         search = Search(
@@ -166,74 +162,12 @@ class SensingProcess:
         return messages + self._reader.feed(data)
 
 
-class _Sender:
-    """Sends what the reducer has finished; the memory goes with it."""
-
-    def __init__(self, outbox: link.Outbox, reducer: Reducer, memory: link.Memory) -> None:
-        self._outbox = outbox
-        self._reducer = reducer
-        self._memory = memory
-
-    def send(self, finished: Sequence[Records]) -> None:
-        """Send what was taken together; only its last frame carries the memory after it."""
-        if not finished:
-            return
-        payloads = [payload for records in finished for payload in _fitting(records)]
-        for payload in payloads[:-1]:
-            self._outbox.push(link.Payload(payload, self._memory))
-        self._memory = [memory_to_plain(entry) for entry in self._reducer.memory()]
-        for payload in payloads[-1:]:
-            self._outbox.push(link.Payload(payload, self._memory))
-
-
-def memory_to_plain(memory: Memory) -> dict[str, Any]:
-    """Return one entry of the reducer's memory as JSON knows it."""
-    return {
-        "kind": memory.device.kind.name,
-        "ordinal": memory.device.ordinal,
-        "uid": f"{memory.device.uid:032x}",
-        "domain": memory.domain.name,
-        "statistic": memory.statistic.name,
-        "epoch": memory.epoch,
-        "cumulative_uj": memory.cumulative_uj,
-        "end_mono_ns": memory.end_mono_ns,
-    }
-
-
-def memory_from_plain(plain: Mapping[str, Any]) -> Memory:
-    """Read what ``memory_to_plain`` gave; raises InvalidPayload where it is something else."""
-    try:
-        device = DeviceId(
-            DeviceKind[plain["kind"]], int(plain["ordinal"]), int(plain["uid"], base=16)
-        )
-        return Memory(
-            device=device,
-            domain=Domain[plain["domain"]],
-            statistic=Statistic[plain.get("statistic", Statistic.ENERGY.name)],
-            epoch=int(plain["epoch"]),
-            cumulative_uj=int(plain["cumulative_uj"]),
-            end_mono_ns=int(plain["end_mono_ns"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidPayload(f"memory of the sensing process cannot be read: {error!r}") from None
-
-
 def _clock_of(inventory: Inventory) -> Clock:
     """Return the clock that the sources live on: a replay brings its own."""
     for opened in inventory.opened:
         if opened.name == REPLAY:
             return cast("Trace", opened.source).clock
     return SystemClock()
-
-
-def _fitting(records: Records) -> list[bytes]:
-    """Encode records, in as many payloads as the size limit asks for."""
-    payload = codec.encode_records(records)
-    if len(payload) <= wire.MAX_PAYLOAD_BYTES or len(records.windows) < 2:
-        return [payload]
-    half = len(records.windows) // 2
-    rest = Records(windows=records.windows[half:])
-    return [*_fitting(replace(records, windows=records.windows[:half])), *_fitting(rest)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -251,9 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             process = SensingProcess(sock, registry.load())
             signal.signal(signal.SIGTERM, lambda *_: process.request_stop())
             process.run()
-    except ChipwattError as error:
+    except (ConfigError, TraceError) as error:
         print(f"chipwatt sensing: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except ChipwattError as error:
+        # The status of a fault that only a person can mend is for those above.
+        print(f"chipwatt sensing: {error}", file=sys.stderr)  # noqa: T201
+        return ChipwattError.exit_code
     except OSError as error:
         raise_as = ConfigError(f"--fd {options.fd}: no socket to the agent: {error.strerror}")
         print(f"chipwatt sensing: {raise_as}", file=sys.stderr)  # noqa: T201

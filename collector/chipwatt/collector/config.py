@@ -60,9 +60,12 @@ class CollectorConfig:
     can reach needs [tls]."""
     state_dir: Path = field(default_factory=default_state_dir)
     """Where the collector keeps what must survive a restart: the store, unless store.path says
-    otherwise."""
+    otherwise, reservations and class profiles (placement.sqlite), and what the forecast has
+    learned (forecast.npz)."""
     topology: Path | None = None
-    """Power topology (TOML). Not set: every host hangs on one site without a budget."""
+    """Power topology (TOML, or YAML by its name). It is read again when it changes and on SIGHUP; a
+    broken one leaves the one before in force. Not set: every host hangs on one site without a
+    budget."""
     cadence: Duration = _NO_CADENCE
     """How much time a batch of an agent is to cover, 1s to 60s in whole seconds: short for fresh
     answers, long for few writes. 0 leaves it to each agent's `sensing.batch`."""

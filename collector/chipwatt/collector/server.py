@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import signal
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +24,10 @@ from chipwatt.collector.ingest.servicer import Ingest
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.listening import bind, is_private, make_server, server_credentials
 from chipwatt.collector.otlp.export import Exporter
-from chipwatt.collector.placement.servicer import Placement, PlacementServicer
+from chipwatt.collector.placement.assembly import TICK_S, Placement
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.collector.placement.topology_file import load_topology
+from chipwatt.collector.placement.topology_reload import TopologyFile
 from chipwatt.collector.query.queries import Queries
 from chipwatt.collector.query.servicer import QueryServicer
 from chipwatt.collector.recovery import recover
@@ -35,7 +37,7 @@ from chipwatt.core import log
 from chipwatt.core.clock import NS_PER_MS, Clock, SystemClock
 from chipwatt.core.errors import ChipwattError
 from chipwatt.core.lifecycle import stop_requested
-from chipwatt.v1 import placement_pb2_grpc, query_pb2, query_pb2_grpc, telemetry_pb2_grpc
+from chipwatt.v1 import query_pb2, query_pb2_grpc, telemetry_pb2_grpc
 
 READERS = 4
 NAMES_EVERY_S = 5.0
@@ -79,8 +81,8 @@ class Collector:
 
     async def _open(self) -> None:
         config, stack = self._config, self._stack
-        topology = None if config.topology is None else load_topology(config.topology)
-        for warning in topology_warnings(topology):
+        file = None if config.topology is None else TopologyFile(config.topology)
+        for warning in topology_warnings(file.topology if file else None):
             _log.warning(warning)
         server = make_server(config)
         stack.push_async_callback(server.stop, None)
@@ -91,7 +93,12 @@ class Collector:
         store = await self._in_thread(SqliteStore, config.store_config())
         stack.callback(store.close)
         latest = Latest()
-        await self._recover(latest, store)
+        placement = await self._in_thread(
+            Placement, latest, self._clock.unix_ns, config.state_dir, file
+        )
+        stack.callback(placement.close)
+        self._placement = placement
+        await self._recover(latest, store, placement)
         ingest = Ingest(
             store,
             clock=self._clock,
@@ -101,7 +108,7 @@ class Collector:
         )
         ingest.committer.on_committed.append(latest.on_commit)
         exporter = Exporter(store, config.otlp, clock=self._clock) if config.otlp.endpoint else None
-        self._serve(server, store, latest, ingest, exporter, topology)
+        self._serve(server, store, latest, ingest, exporter, placement)
         if exporter is not None:
             self._background("otlp export", exporter.run())
         self._background("names", self._every(NAMES_EVERY_S, lambda: latest.learn(store.hosts())))
@@ -111,6 +118,7 @@ class Collector:
         ingest.start()
         stack.push_async_callback(server.stop, STOP_GRACE_S)
         stack.push_async_callback(ingest.drain)
+        stack.callback(placement.end_streams)
         await server.start()
         self.address = address
 
@@ -121,7 +129,7 @@ class Collector:
         latest: Latest,
         ingest: Ingest,
         exporter: Exporter | None,
-        topology: Topology | None,
+        placement: Placement,
     ) -> None:
         """Put the three services on the server."""
 
@@ -145,24 +153,33 @@ class Collector:
         query_pb2_grpc.add_QueryServiceServicer_to_server(
             QueryServicer(queries, status, self._executor), server
         )
-        placement = Placement(topology, latest, self._clock.unix_ns)
-        placement_pb2_grpc.add_PlacementServiceServicer_to_server(
-            PlacementServicer(placement, self._executor), server
-        )
+        placement.serve(server, self._executor)
 
-    async def _recover(self, latest: Latest, store: SqliteStore) -> None:
+    def reload(self) -> None:
+        """Read the topology file again; a broken one leaves the topology as it is."""
+        self._placement.reload()
+
+    async def _recover(self, latest: Latest, store: SqliteStore, placement: Placement) -> None:
         """Fill the newest state; in a large fleet agents are not kept waiting until it is done."""
         closing = threading.Event()
-        reading = asyncio.ensure_future(
-            self._in_thread(recover, latest, store, lambda: not closing.is_set())
-        )
+
+        def read() -> None:
+            recover(latest, store, lambda: not closing.is_set())
+            if not closing.is_set():
+                placement.begin()
+
+        async def follow() -> None:
+            await reading
+            await self._every(TICK_S, placement.tick)
+
+        reading = asyncio.ensure_future(self._in_thread(read))
         self._stack.callback(closing.set)
         await asyncio.wait({reading}, timeout=RECOVERY_GRACE_S)
         if reading.done():
             reading.result()
-            return
-        _log.info("still reading the last ten minutes back; headroom is cautious until then")
-        self._background("recovery", _finish(reading))
+        else:
+            _log.info("still reading the last ten minutes back; headroom is cautious until then")
+        self._background("placement", follow())
 
     async def _in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         work = functools.partial(call, *args, **kwargs)
@@ -194,17 +211,15 @@ class Collector:
         self._stack.push_async_callback(end)
 
 
-async def _finish(reading: asyncio.Future[None]) -> None:
-    await reading
-
-
 async def serve(config: CollectorConfig, ready: Callable[[str], None]) -> None:
     """Run a collector until SIGTERM or SIGINT; calls ``ready`` with its address once it listens.
 
     Raises ChipwattError where it cannot start.
     """
-    stop = stop_requested(asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    stop = stop_requested(loop)
     async with Collector(config) as collector:
+        loop.add_signal_handler(signal.SIGHUP, collector.reload)
         _log.info("listening", address=collector.address, tls=config.tls.is_set)
         if not config.tls.is_set and not is_private(config):
             _log.warning(

@@ -9,7 +9,7 @@ from chipwatt.core.errors import ChipwattError
 
 
 class MissingExtra(ChipwattError):
-    """A package of the extra ``cli`` is not installed."""
+    """A package of an extra is not installed."""
 
     exit_code = 69  # EX_UNAVAILABLE
 
@@ -24,11 +24,11 @@ def optional(name: str) -> ModuleType | None:
         raise
 
 
-def require(name: str, purpose: str) -> ModuleType:
+def require(name: str, purpose: str, extra: str = "cli") -> ModuleType:
     """Return the module; raises MissingExtra that says how to get it."""
     module = optional(name)
     if module is None:
         raise MissingExtra(
-            f"{purpose} needs the Python package {name}: run pip install 'chipwatt[cli]'."
+            f"{purpose} needs the Python package {name}: run pip install 'chipwatt[{extra}]'."
         )
     return module

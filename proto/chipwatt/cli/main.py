@@ -40,6 +40,11 @@ COMMANDS = (
     Command("hosts", "which hosts report", "hosts", "Ask a collector"),
     Command("query", "stored windows, seconds or gaps, also as JSON", "query", "Ask a collector"),
     Command("headroom", "power left under every budget", "headroom", "Ask a collector"),
+    Command("rank", "which hosts can take a workload", "rank", "Place workloads"),
+    Command("whatif", "what a change would do to budgets", "whatif", "Place workloads"),
+    Command("reservations", "power set aside", "reservations", "Place workloads"),
+    Command("events", "what happens to budgets, as it happens", "events", "Place workloads"),
+    Command("adapter", "Kubernetes, Trimaran and Slurm plug in", "adapter", "Place workloads"),
     Command("agent", "the daemon of a host", "chipwatt.agent.cli", "Run a fleet"),
     Command("collector", "the daemon with the books", "chipwatt.collector.cli", "Run a fleet"),
     Command("completion", "completion script for your shell", "completion", "Run a fleet"),
@@ -66,7 +71,7 @@ def overview() -> str:
         if command.group != group:
             group = command.group
             lines += ["", group]
-        lines.append(f"  chipwatt {command.name:<11} {command.help}")
+        lines.append(f"  chipwatt {command.name:<12} {command.help}")
     lines += [
         "",
         "New here? `chipwatt up` shows this machine's power; Ctrl-C ends it and nothing stays.",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import time
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 ADDRESS_VARIABLE = "CHIPWATT_COLLECTOR"
 _SCHEMES = ("unix:/", "dns:", "ipv4:", "ipv6:")
 DEFAULT_ADDRESS = "127.0.0.1:9733"
+_POWER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(mW|W|kW|MW)\s*", re.ASCII)
+_UNIT_MW = {"mW": 1, "W": 1_000, "kW": 1_000_000, "MW": 1_000_000_000}
+_MOST_MW = 10**15
+_HORIZONS_S = (60, 600, 3600, 10_800)
+_QUANTILES_PPM = (500_000, 999_000)
 
 
 class NoSuchThing(ChipwattError):
@@ -56,6 +63,55 @@ def duration_ns(text: str) -> int:
         return settings.duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def seconds(text: str) -> int:
+    """Read ``10min`` as whole seconds for argparse."""
+    whole, rest_ns = divmod(duration_ns(text), 10**9)
+    if rest_ns or not whole:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of seconds above 0")
+    return whole
+
+
+def power_mw(text: str) -> int:
+    """Read ``800W`` or ``40kW`` as integer milliwatts for argparse."""
+    match = _POWER.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(
+            f"power is a number with a unit, as 800W, 40kW or 1.2MW, not {text!r}"
+        )
+    exact_mw = Decimal(match[1]) * _UNIT_MW[match[2]]
+    if exact_mw != int(exact_mw) or not 0 < exact_mw <= _MOST_MW:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of mW from 1 to 10^15")
+    return int(exact_mw)
+
+
+def share_ppm(text: str) -> int:
+    """Read ``0.99`` or ``99%`` as parts per million for argparse."""
+    number, scale = (text[:-1], 10_000) if text.endswith("%") else (text, 1_000_000)
+    try:
+        ppm = Decimal(number) * scale
+    except InvalidOperation:
+        ppm = Decimal(-1)
+    if not ppm.is_finite() or not 0 <= ppm <= 1_000_000 or ppm != int(ppm):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share: write 0.99 or 99%")
+    return int(ppm)
+
+
+def horizon_s(text: str) -> int:
+    """Read how far ahead to look, in seconds, for argparse."""
+    found = seconds(text)
+    if found not in _HORIZONS_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of 60s, 10min, 1h, 3h")
+    return found
+
+
+def quantile_ppm(text: str) -> int:
+    """Read ``0.99`` or ``99%`` as the quantile of a prediction for argparse."""
+    found = share_ppm(text)
+    if not _QUANTILES_PPM[0] <= found <= _QUANTILES_PPM[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not within 0.5 to 0.999")
+    return found
 
 
 def add_last(parser: argparse.ArgumentParser, default: str) -> None:

@@ -18,7 +18,7 @@ from chipwatt.cli.tables import Table, printable, show
 from chipwatt.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from chipwatt.agent.trace.model import Trace
+    from chipwatt.agent.trace.model import Trace, TraceDevice
     from chipwatt.client import CollectorClient
     from chipwatt.core.identity import DeviceId
 
@@ -170,6 +170,9 @@ def _show(
     )
     for reason, count in trace.skipped.items():
         print(f"skipped {count} rows: {reason}")
+    for device in trace.devices:
+        if device.holes.number:
+            print(_holes_text(device))
     for each in compared:
         if each.rounded_to_mw:
             print(
@@ -182,6 +185,21 @@ def _show(
         print("equal to the microjoule. --state-dir DIR keeps the store, to draw and query it.")
     else:
         print(f"equal to the microjoule. To look at it:\n{_how_to_look(args.state_dir, trace)}")
+
+
+def _holes_text(device: TraceDevice) -> str:
+    from chipwatt.agent.sensing.contract import Quantity
+
+    holes = device.holes
+    course = "a straight line through them"
+    if device.quantity is Quantity.ENERGY_UJ:
+        course = "the counter says how much was drawn in them, not when"
+    elif holes.gaps:
+        course = f"{holes.gaps} of more than 30 s without energy, {course} otherwise"
+    return (
+        f"{printable(device.label)}: holes in the recording: {holes.number}, the longest "
+        f"{duration_text(holes.longest_ns)}; {course}"
+    )
 
 
 def _how_to_look(state_dir: Path, trace: Trace) -> str:

@@ -1,40 +1,24 @@
-"""A collector's APIs over one gRPC channel; pages are fetched as the caller walks on."""
+"""All of a collector's APIs over one gRPC channel; pages are fetched as the caller walks on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
-
-import grpc
+from typing import Any
 
 from chipwatt.client import messages, values
-from chipwatt.core.errors import ChipwattError, CollectorUnreachable, ConfigError
+from chipwatt.client.channel import DEFAULT_ADDRESS
+from chipwatt.client.placement import PlacementClient
 from chipwatt.core.identity import parse_device
 from chipwatt.core.model import AbsentReason, Domain, Interface, Statistic
 from chipwatt.core.records import AbsentInterface, DeviceWindow, Gap, HostSecond
-from chipwatt.v1 import (
-    placement_pb2,
-    placement_pb2_grpc,
-    query_pb2,
-    query_pb2_grpc,
-    types_pb2,
-)
+from chipwatt.v1 import query_pb2, query_pb2_grpc, types_pb2
 
-DEFAULT_ADDRESS = "127.0.0.1:9733"
 _HOSTS_AT_ONCE = 32
-_LOCAL = ("127.", "localhost:", "[::1]:")
-_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-Response = TypeVar("Response")
 
 
-class RequestRefused(ChipwattError):
-    """The collector answered that it cannot do what was asked; the message is its reason."""
-
-
-class CollectorClient:
-    """Asks one collector. Safe between threads; a context manager.
+class CollectorClient(PlacementClient):
+    """Asks one collector, about placement as well. Safe between threads; a context manager.
 
     Every method raises CollectorUnreachable where nothing answers within
     ``timeout_s`` and RequestRefused where the collector says no. Hosts are
@@ -51,36 +35,8 @@ class CollectorClient:
         cert: Path | None = None,
         key: Path | None = None,
     ) -> None:
-        self._address = address
-        self._timeout_s = timeout_s
-        # Only one channel of a process may share a connection, or a closed one lingers.
-        options = [
-            ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-            ("grpc.use_local_subchannel_pool", 1),
-            # A proxy from the environment has no business between two processes of one host.
-            ("grpc.enable_http_proxy", int(not address.startswith(_LOCAL))),
-        ]
-        if ca is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
-            self._channel = grpc.secure_channel(address, _credentials(ca, cert, key), options)
+        super().__init__(address, timeout_s=timeout_s, ca=ca, cert=cert, key=key)
         self._query = query_pb2_grpc.QueryServiceStub(self._channel)
-        self._placement = placement_pb2_grpc.PlacementServiceStub(self._channel)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the channel."""
-        self._channel.close()
 
     def hosts(self, *, page_size: int = 0) -> Iterator[values.HostInfo]:
         """Return every host that has reported, by id."""
@@ -196,20 +152,6 @@ class CollectorClient:
         request = query_pb2.GetCollectorStatusRequest()
         return messages.status(self._call(self._query.GetCollectorStatus, request))
 
-    def topology(self, root_id: str = "") -> values.TopologyInfo:
-        """Return the power topology, or what hangs on one node of it."""
-        request = placement_pb2.GetTopologyRequest(root_id=root_id)
-        response = self._call(self._placement.GetTopology, request)
-        return values.TopologyInfo(
-            tuple(map(messages.node, response.nodes)), messages.provenance(response.provenance)
-        )
-
-    def headroom(self, node_ids: Iterable[str] = ()) -> tuple[values.HeadroomInfo, ...]:
-        """Return power and headroom of these nodes; of every node where none is named."""
-        request = placement_pb2.GetHeadroomRequest(node_ids=node_ids)
-        response = self._call(self._placement.GetHeadroom, request)
-        return tuple(map(messages.headroom, response.headrooms))
-
     def _pages(self, method: Any, request: Any) -> Iterator[Any]:
         while True:
             response = self._call(method, request)
@@ -217,35 +159,3 @@ class CollectorClient:
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
-
-    def _call(self, method: Callable[..., Response], request: object) -> Response:
-        try:
-            return method(request, timeout=self._timeout_s)
-        except grpc.RpcError as error:
-            raise self._sentence(error) from None
-
-    def _sentence(self, error: Any) -> ChipwattError:
-        # grpc raises what is RpcError and Call at once; its types cannot say so.
-        status, details = error.code(), error.details() or ""
-        if status is grpc.StatusCode.UNAVAILABLE:
-            why = " (the TLS handshake failed)" if "handshake" in details.lower() else ""
-            return CollectorUnreachable(
-                f"no collector answers at {self._address}{why}; start one with "
-                "`chipwatt collector` or name another address"
-            )
-        if status is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return CollectorUnreachable(
-                f"the collector at {self._address} gave no answer within {self._timeout_s:g} s"
-            )
-        return RequestRefused(details or f"the collector refused: {status.name}")
-
-
-def _credentials(ca: Path, cert: Path | None, key: Path | None) -> grpc.ChannelCredentials:
-    try:
-        return grpc.ssl_channel_credentials(
-            root_certificates=ca.read_bytes(),
-            private_key=key.read_bytes() if key else None,
-            certificate_chain=cert.read_bytes() if cert else None,
-        )
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from None

@@ -8,17 +8,13 @@ from typing import Any
 from chipwatt.client.values import (
     CollectorStatus,
     ConflictInfo,
-    HeadroomInfo,
     HostInfo,
-    NodeParent,
     OpenGap,
-    Provenance,
-    TopologyNode,
 )
 from chipwatt.core import records
 from chipwatt.core.identity import DeviceId, parse_device
 from chipwatt.core.model import Domain, Flag, GapReason, Interface, Method, Statistic
-from chipwatt.v1 import placement_pb2, query_pb2
+from chipwatt.v1 import query_pb2
 
 _PROFILE = (
     "mean_mw", "min_mw", "max_mw", "peak_10ms_mw", "peak_100ms_mw", "peak_1s_mw",
@@ -151,48 +147,6 @@ def status(message: query_pb2.GetCollectorStatusResponse) -> CollectorStatus:
     energy_uj = message.root_energy_j * 1_000_000 + message.root_energy_rest_uj
     counted = _counted(message.counted)
     return CollectorStatus(root_energy_uj=energy_uj, counted=counted, **counters)
-
-
-def provenance(message: placement_pb2.Provenance) -> Provenance:
-    """Read how far an answer can be trusted."""
-    return Provenance(
-        as_of_unix_ns=message.as_of_unix_ns,
-        staleness_ms=message.staleness_ms,
-        reporting_ppm=message.reporting_ppm,
-        predictor=placement_pb2.Predictor.Name(message.predictor).removeprefix("PREDICTOR_"),
-        quality=tuple(
-            placement_pb2.Quality.Name(quality).removeprefix("QUALITY_")
-            for quality in message.quality
-        ),
-    )
-
-
-def node(message: placement_pb2.PowerNode) -> TopologyNode:
-    """Read a power node."""
-    return TopologyNode(
-        id=message.id,
-        kind=placement_pb2.NodeKind.Name(message.kind).removeprefix("NODE_KIND_").lower(),
-        parents=tuple(NodeParent(p.id, p.feed, p.share_ppm) for p in message.parents),
-        rated_mw=message.rated_mw,
-        budget_mw=message.budget_mw,
-        safety_margin_ppm=message.safety_margin_ppm,
-        host_id=message.host_id,
-    )
-
-
-def headroom(message: placement_pb2.Headroom) -> HeadroomInfo:
-    """Read the headroom of a node."""
-    return HeadroomInfo(
-        node_id=message.node_id,
-        now_mw=message.now_mw,
-        mean_mw=message.mean_mw,
-        peak_1s_mw=message.peak_1s_mw,
-        predicted_peak_mw=message.predicted_peak_mw,
-        budget_mw=message.budget_mw,
-        headroom_mw=None if message.unlimited else message.headroom_mw,
-        binding_node_id=message.binding_node_id,
-        provenance=provenance(message.provenance),
-    )
 
 
 def _counted(messages: Iterable[query_pb2.ReasonCount]) -> dict[str, int]:

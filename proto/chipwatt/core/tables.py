@@ -54,7 +54,7 @@ def table_from_rows(kind: SectionKind, rows: Sequence[Mapping[str, Any]]) -> Tab
                 values.append(spec.absent_value if value is None else value)
         try:
             columns[spec.name] = np.array(values, dtype=spec.dtype)
-        except (OverflowError, TypeError) as error:
+        except (OverflowError, TypeError, ValueError) as error:
             raise InvalidPayload(f"{kind.name}.{spec.name}: {error}") from None
     table = Table(kind, len(rows), columns)
     check_table(table)

@@ -50,6 +50,25 @@ NODE_KIND_HOST: NodeKind.ValueType  # 8
 NODE_KIND_CHIP: NodeKind.ValueType  # 9
 Global___NodeKind: typing_extensions.TypeAlias = NodeKind
 
+class _Redundancy:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _RedundancyEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Redundancy.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    REDUNDANCY_UNSPECIFIED: _Redundancy.ValueType  # 0
+    REDUNDANCY_N: _Redundancy.ValueType  # 1
+    REDUNDANCY_N_PLUS_1: _Redundancy.ValueType  # 2
+    REDUNDANCY_2N: _Redundancy.ValueType  # 3
+
+class Redundancy(_Redundancy, metaclass=_RedundancyEnumTypeWrapper): ...
+
+REDUNDANCY_UNSPECIFIED: Redundancy.ValueType  # 0
+REDUNDANCY_N: Redundancy.ValueType  # 1
+REDUNDANCY_N_PLUS_1: Redundancy.ValueType  # 2
+REDUNDANCY_2N: Redundancy.ValueType  # 3
+Global___Redundancy: typing_extensions.TypeAlias = Redundancy
+
 class _Predictor:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -60,6 +79,13 @@ class _PredictorEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     PREDICTOR_NAMEPLATE: _Predictor.ValueType  # 1
     PREDICTOR_RECENT_MAX: _Predictor.ValueType  # 2
     """Highest in-bin peak of the synchronous sum in the last ten minutes."""
+    PREDICTOR_NAMEPLATE_90: _Predictor.ValueType  # 3
+    PREDICTOR_RC_LIKE: _Predictor.ValueType  # 4
+    """Sum of the 99th percentiles of the hosts beneath."""
+    PREDICTOR_N_SIGMA: _Predictor.ValueType  # 5
+    """Mean and five standard deviations of the last ten minutes."""
+    PREDICTOR_CONFORMAL: _Predictor.ValueType  # 6
+    """Aligned cohort conformal."""
 
 class Predictor(_Predictor, metaclass=_PredictorEnumTypeWrapper):
     """How a peak was predicted."""
@@ -68,6 +94,13 @@ PREDICTOR_UNSPECIFIED: Predictor.ValueType  # 0
 PREDICTOR_NAMEPLATE: Predictor.ValueType  # 1
 PREDICTOR_RECENT_MAX: Predictor.ValueType  # 2
 """Highest in-bin peak of the synchronous sum in the last ten minutes."""
+PREDICTOR_NAMEPLATE_90: Predictor.ValueType  # 3
+PREDICTOR_RC_LIKE: Predictor.ValueType  # 4
+"""Sum of the 99th percentiles of the hosts beneath."""
+PREDICTOR_N_SIGMA: Predictor.ValueType  # 5
+"""Mean and five standard deviations of the last ten minutes."""
+PREDICTOR_CONFORMAL: Predictor.ValueType  # 6
+"""Aligned cohort conformal."""
 Global___Predictor: typing_extensions.TypeAlias = Predictor
 
 class _Quality:
@@ -91,6 +124,157 @@ QUALITY_COLD_START: Quality.ValueType  # 3
 QUALITY_ESTIMATED_CHILD: Quality.ValueType  # 4
 Global___Quality: typing_extensions.TypeAlias = Quality
 
+class _Phase:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _PhaseEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Phase.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    PHASE_UNSPECIFIED: _Phase.ValueType  # 0
+    PHASE_IDLE: _Phase.ValueType  # 1
+    PHASE_PREFILL: _Phase.ValueType  # 2
+    PHASE_DECODE: _Phase.ValueType  # 3
+    PHASE_TRAIN_COMPUTE: _Phase.ValueType  # 4
+    PHASE_TRAIN_COMM: _Phase.ValueType  # 5
+    PHASE_OTHER: _Phase.ValueType  # 6
+
+class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper): ...
+
+PHASE_UNSPECIFIED: Phase.ValueType  # 0
+PHASE_IDLE: Phase.ValueType  # 1
+PHASE_PREFILL: Phase.ValueType  # 2
+PHASE_DECODE: Phase.ValueType  # 3
+PHASE_TRAIN_COMPUTE: Phase.ValueType  # 4
+PHASE_TRAIN_COMM: Phase.ValueType  # 5
+PHASE_OTHER: Phase.ValueType  # 6
+Global___Phase: typing_extensions.TypeAlias = Phase
+
+class _Reason:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Reason.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    REASON_UNSPECIFIED: _Reason.ValueType  # 0
+    REASON_OVER_BUDGET: _Reason.ValueType  # 1
+    REASON_UNKNOWN_HOST: _Reason.ValueType  # 2
+    REASON_STALE: _Reason.ValueType  # 3
+    """Counted with its nameplate."""
+    REASON_COLD_START: _Reason.ValueType  # 4
+    REASON_NO_BUDGET: _Reason.ValueType  # 5
+    REASON_SITE_FACTORS_MISSING: _Reason.ValueType  # 6
+
+class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
+
+REASON_UNSPECIFIED: Reason.ValueType  # 0
+REASON_OVER_BUDGET: Reason.ValueType  # 1
+REASON_UNKNOWN_HOST: Reason.ValueType  # 2
+REASON_STALE: Reason.ValueType  # 3
+"""Counted with its nameplate."""
+REASON_COLD_START: Reason.ValueType  # 4
+REASON_NO_BUDGET: Reason.ValueType  # 5
+REASON_SITE_FACTORS_MISSING: Reason.ValueType  # 6
+Global___Reason: typing_extensions.TypeAlias = Reason
+
+class _ReservationState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ReservationStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ReservationState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    RESERVATION_STATE_UNSPECIFIED: _ReservationState.ValueType  # 0
+    RESERVATION_STATE_HELD: _ReservationState.ValueType  # 1
+    RESERVATION_STATE_COMMITTED: _ReservationState.ValueType  # 2
+    RESERVATION_STATE_RELEASED: _ReservationState.ValueType  # 3
+    RESERVATION_STATE_EXPIRED: _ReservationState.ValueType  # 4
+    RESERVATION_STATE_ABSORBED: _ReservationState.ValueType  # 5
+    """Telemetry shows it by now."""
+
+class ReservationState(_ReservationState, metaclass=_ReservationStateEnumTypeWrapper): ...
+
+RESERVATION_STATE_UNSPECIFIED: ReservationState.ValueType  # 0
+RESERVATION_STATE_HELD: ReservationState.ValueType  # 1
+RESERVATION_STATE_COMMITTED: ReservationState.ValueType  # 2
+RESERVATION_STATE_RELEASED: ReservationState.ValueType  # 3
+RESERVATION_STATE_EXPIRED: ReservationState.ValueType  # 4
+RESERVATION_STATE_ABSORBED: ReservationState.ValueType  # 5
+"""Telemetry shows it by now."""
+Global___ReservationState: typing_extensions.TypeAlias = ReservationState
+
+class _PowerEventKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _PowerEventKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_PowerEventKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    POWER_EVENT_KIND_UNSPECIFIED: _PowerEventKind.ValueType  # 0
+    POWER_EVENT_KIND_THRESHOLD_1: _PowerEventKind.ValueType  # 1
+    POWER_EVENT_KIND_THRESHOLD_2: _PowerEventKind.ValueType  # 2
+    POWER_EVENT_KIND_OVER_BUDGET: _PowerEventKind.ValueType  # 3
+    POWER_EVENT_KIND_BREAKER_RISK: _PowerEventKind.ValueType  # 4
+    POWER_EVENT_KIND_FEED_LOSS: _PowerEventKind.ValueType  # 5
+    POWER_EVENT_KIND_RAMP: _PowerEventKind.ValueType  # 6
+    POWER_EVENT_KIND_SWING_BAND: _PowerEventKind.ValueType  # 7
+    POWER_EVENT_KIND_TELEMETRY_LOST: _PowerEventKind.ValueType  # 8
+    POWER_EVENT_KIND_CLEARED: _PowerEventKind.ValueType  # 9
+
+class PowerEventKind(_PowerEventKind, metaclass=_PowerEventKindEnumTypeWrapper): ...
+
+POWER_EVENT_KIND_UNSPECIFIED: PowerEventKind.ValueType  # 0
+POWER_EVENT_KIND_THRESHOLD_1: PowerEventKind.ValueType  # 1
+POWER_EVENT_KIND_THRESHOLD_2: PowerEventKind.ValueType  # 2
+POWER_EVENT_KIND_OVER_BUDGET: PowerEventKind.ValueType  # 3
+POWER_EVENT_KIND_BREAKER_RISK: PowerEventKind.ValueType  # 4
+POWER_EVENT_KIND_FEED_LOSS: PowerEventKind.ValueType  # 5
+POWER_EVENT_KIND_RAMP: PowerEventKind.ValueType  # 6
+POWER_EVENT_KIND_SWING_BAND: PowerEventKind.ValueType  # 7
+POWER_EVENT_KIND_TELEMETRY_LOST: PowerEventKind.ValueType  # 8
+POWER_EVENT_KIND_CLEARED: PowerEventKind.ValueType  # 9
+Global___PowerEventKind: typing_extensions.TypeAlias = PowerEventKind
+
+class _Severity:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _SeverityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Severity.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    SEVERITY_UNSPECIFIED: _Severity.ValueType  # 0
+    SEVERITY_INFO: _Severity.ValueType  # 1
+    SEVERITY_WARNING: _Severity.ValueType  # 2
+    SEVERITY_CRITICAL: _Severity.ValueType  # 3
+
+class Severity(_Severity, metaclass=_SeverityEnumTypeWrapper): ...
+
+SEVERITY_UNSPECIFIED: Severity.ValueType  # 0
+SEVERITY_INFO: Severity.ValueType  # 1
+SEVERITY_WARNING: Severity.ValueType  # 2
+SEVERITY_CRITICAL: Severity.ValueType  # 3
+Global___Severity: typing_extensions.TypeAlias = Severity
+
+@typing.final
+class Calibration(google.protobuf.message.Message):
+    """How well predictions of this kind have held."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COVERAGE_7D_PPM_FIELD_NUMBER: builtins.int
+    SCORES_FIELD_NUMBER: builtins.int
+    coverage_7d_ppm: builtins.int
+    """Share of the last seven days' peaks that stayed at or below the prediction; of the
+    quantile asked for, or the nearest that is scored. 0 where none has closed yet.
+    """
+    scores: builtins.int
+    """Scores behind the margin."""
+    def __init__(
+        self,
+        *,
+        coverage_7d_ppm: builtins.int = ...,
+        scores: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["coverage_7d_ppm", b"coverage_7d_ppm", "scores", b"scores"]) -> None: ...
+
+Global___Calibration: typing_extensions.TypeAlias = Calibration
+
 @typing.final
 class Provenance(google.protobuf.message.Message):
     """Stands in every answer: how old it is and how far it can be trusted."""
@@ -102,13 +286,19 @@ class Provenance(google.protobuf.message.Message):
     REPORTING_PPM_FIELD_NUMBER: builtins.int
     PREDICTOR_FIELD_NUMBER: builtins.int
     QUALITY_FIELD_NUMBER: builtins.int
+    MODEL_VERSION_FIELD_NUMBER: builtins.int
+    CALIBRATION_FIELD_NUMBER: builtins.int
     as_of_unix_ns: builtins.int
     staleness_ms: builtins.int
     reporting_ppm: builtins.int
     """Share of the hosts below that were heard from lately."""
     predictor: Global___Predictor.ValueType
+    model_version: builtins.int
+    """Grows with every change of the method that could change a number."""
     @property
     def quality(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[Global___Quality.ValueType]: ...
+    @property
+    def calibration(self) -> Global___Calibration: ...
     def __init__(
         self,
         *,
@@ -117,8 +307,11 @@ class Provenance(google.protobuf.message.Message):
         reporting_ppm: builtins.int = ...,
         predictor: Global___Predictor.ValueType = ...,
         quality: collections.abc.Iterable[Global___Quality.ValueType] | None = ...,
+        model_version: builtins.int = ...,
+        calibration: Global___Calibration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["as_of_unix_ns", b"as_of_unix_ns", "predictor", b"predictor", "quality", b"quality", "reporting_ppm", b"reporting_ppm", "staleness_ms", b"staleness_ms"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["calibration", b"calibration"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["as_of_unix_ns", b"as_of_unix_ns", "calibration", b"calibration", "model_version", b"model_version", "predictor", b"predictor", "quality", b"quality", "reporting_ppm", b"reporting_ppm", "staleness_ms", b"staleness_ms"]) -> None: ...
 
 Global___Provenance: typing_extensions.TypeAlias = Provenance
 
@@ -146,12 +339,46 @@ class Parent(google.protobuf.message.Message):
 Global___Parent: typing_extensions.TypeAlias = Parent
 
 @typing.final
+class Breaker(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TRIP_CURVE_ID_FIELD_NUMBER: builtins.int
+    CONTINUOUS_MW_FIELD_NUMBER: builtins.int
+    trip_curve_id: builtins.str
+    continuous_mw: builtins.int
+    def __init__(
+        self,
+        *,
+        trip_curve_id: builtins.str = ...,
+        continuous_mw: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["continuous_mw", b"continuous_mw", "trip_curve_id", b"trip_curve_id"]) -> None: ...
+
+Global___Breaker: typing_extensions.TypeAlias = Breaker
+
+@typing.final
 class PowerNode(google.protobuf.message.Message):
     """A node of the power topology: a directed acyclic graph, not a tree. A host
     with two supplies has two parents.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
     ID_FIELD_NUMBER: builtins.int
     KIND_FIELD_NUMBER: builtins.int
@@ -160,6 +387,12 @@ class PowerNode(google.protobuf.message.Message):
     BUDGET_MW_FIELD_NUMBER: builtins.int
     SAFETY_MARGIN_PPM_FIELD_NUMBER: builtins.int
     HOST_ID_FIELD_NUMBER: builtins.int
+    DERATE_PPM_FIELD_NUMBER: builtins.int
+    BREAKER_FIELD_NUMBER: builtins.int
+    REDUNDANCY_FIELD_NUMBER: builtins.int
+    THERMAL_ZONE_FIELD_NUMBER: builtins.int
+    HW_CLASS_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
     id: builtins.str
     kind: Global___NodeKind.ValueType
     rated_mw: builtins.int
@@ -169,8 +402,18 @@ class PowerNode(google.protobuf.message.Message):
     safety_margin_ppm: builtins.int
     host_id: builtins.str
     """Hosts only: the telemetry behind the node."""
+    derate_ppm: builtins.int
+    redundancy: Global___Redundancy.ValueType
+    thermal_zone: builtins.str
+    hw_class: builtins.str
     @property
     def parents(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Parent]: ...
+    @property
+    def breaker(self) -> Global___Breaker: ...
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """From the operator's topology file, never from a host."""
+
     def __init__(
         self,
         *,
@@ -181,8 +424,15 @@ class PowerNode(google.protobuf.message.Message):
         budget_mw: builtins.int = ...,
         safety_margin_ppm: builtins.int = ...,
         host_id: builtins.str = ...,
+        derate_ppm: builtins.int = ...,
+        breaker: Global___Breaker | None = ...,
+        redundancy: Global___Redundancy.ValueType = ...,
+        thermal_zone: builtins.str = ...,
+        hw_class: builtins.str = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["budget_mw", b"budget_mw", "host_id", b"host_id", "id", b"id", "kind", b"kind", "parents", b"parents", "rated_mw", b"rated_mw", "safety_margin_ppm", b"safety_margin_ppm"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["breaker", b"breaker"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["breaker", b"breaker", "budget_mw", b"budget_mw", "derate_ppm", b"derate_ppm", "host_id", b"host_id", "hw_class", b"hw_class", "id", b"id", "kind", b"kind", "labels", b"labels", "parents", b"parents", "rated_mw", b"rated_mw", "redundancy", b"redundancy", "safety_margin_ppm", b"safety_margin_ppm", "thermal_zone", b"thermal_zone"]) -> None: ...
 
 Global___PowerNode: typing_extensions.TypeAlias = PowerNode
 
@@ -191,14 +441,22 @@ class GetTopologyRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     ROOT_ID_FIELD_NUMBER: builtins.int
+    DEPTH_FIELD_NUMBER: builtins.int
+    AS_OF_UNIX_NS_FIELD_NUMBER: builtins.int
     root_id: builtins.str
     """Empty: everything."""
+    depth: builtins.int
+    """Levels beneath the root; 0: all."""
+    as_of_unix_ns: builtins.int
+    """The topology in force then, as far as this collector remembers; 0: now."""
     def __init__(
         self,
         *,
         root_id: builtins.str = ...,
+        depth: builtins.int = ...,
+        as_of_unix_ns: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["root_id", b"root_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["as_of_unix_ns", b"as_of_unix_ns", "depth", b"depth", "root_id", b"root_id"]) -> None: ...
 
 Global___GetTopologyRequest: typing_extensions.TypeAlias = GetTopologyRequest
 
@@ -208,6 +466,12 @@ class GetTopologyResponse(google.protobuf.message.Message):
 
     NODES_FIELD_NUMBER: builtins.int
     PROVENANCE_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    FILE_ERROR_FIELD_NUMBER: builtins.int
+    version: builtins.int
+    """Grows with every topology file loaded; stands for the same nodes for ever."""
+    file_error: builtins.str
+    """Why the topology file as it is now is not in force; empty where it is."""
     @property
     def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PowerNode]: ...
     @property
@@ -217,29 +481,156 @@ class GetTopologyResponse(google.protobuf.message.Message):
         *,
         nodes: collections.abc.Iterable[Global___PowerNode] | None = ...,
         provenance: Global___Provenance | None = ...,
+        version: builtins.int = ...,
+        file_error: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["provenance", b"provenance"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["nodes", b"nodes", "provenance", b"provenance"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["file_error", b"file_error", "nodes", b"nodes", "provenance", b"provenance", "version", b"version"]) -> None: ...
 
 Global___GetTopologyResponse: typing_extensions.TypeAlias = GetTopologyResponse
+
+@typing.final
+class WatchTopologyRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROOT_ID_FIELD_NUMBER: builtins.int
+    DEPTH_FIELD_NUMBER: builtins.int
+    root_id: builtins.str
+    depth: builtins.int
+    def __init__(
+        self,
+        *,
+        root_id: builtins.str = ...,
+        depth: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["depth", b"depth", "root_id", b"root_id"]) -> None: ...
+
+Global___WatchTopologyRequest: typing_extensions.TypeAlias = WatchTopologyRequest
+
+@typing.final
+class WatchTopologyResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TOPOLOGY_FIELD_NUMBER: builtins.int
+    @property
+    def topology(self) -> Global___GetTopologyResponse: ...
+    def __init__(
+        self,
+        *,
+        topology: Global___GetTopologyResponse | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["topology", b"topology"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["topology", b"topology"]) -> None: ...
+
+Global___WatchTopologyResponse: typing_extensions.TypeAlias = WatchTopologyResponse
+
+@typing.final
+class Selector(google.protobuf.message.Message):
+    """Nodes that fit every part that is given."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    KINDS_FIELD_NUMBER: builtins.int
+    BENEATH_ID_FIELD_NUMBER: builtins.int
+    HW_CLASS_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    beneath_id: builtins.str
+    """This node and everything beneath it."""
+    hw_class: builtins.str
+    @property
+    def kinds(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[Global___NodeKind.ValueType]: ...
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        kinds: collections.abc.Iterable[Global___NodeKind.ValueType] | None = ...,
+        beneath_id: builtins.str = ...,
+        hw_class: builtins.str = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["beneath_id", b"beneath_id", "hw_class", b"hw_class", "kinds", b"kinds", "labels", b"labels"]) -> None: ...
+
+Global___Selector: typing_extensions.TypeAlias = Selector
 
 @typing.final
 class GetHeadroomRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     NODE_IDS_FIELD_NUMBER: builtins.int
+    SELECTOR_FIELD_NUMBER: builtins.int
+    HORIZON_S_FIELD_NUMBER: builtins.int
+    QUANTILE_PPM_FIELD_NUMBER: builtins.int
+    INCLUDE_RESERVATIONS_FIELD_NUMBER: builtins.int
+    include_reservations: builtins.bool
+    """Whether headroom is what is left beside reservations; unset: yes."""
     @property
     def node_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Empty: every node."""
+        """Empty, and no selector: every node."""
+
+    @property
+    def selector(self) -> Global___Selector: ...
+    @property
+    def horizon_s(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """60, 600, 3600 or 10800; empty: 600."""
+
+    @property
+    def quantile_ppm(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """500,000 to 999,000; empty: 990,000."""
 
     def __init__(
         self,
         *,
         node_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        selector: Global___Selector | None = ...,
+        horizon_s: collections.abc.Iterable[builtins.int] | None = ...,
+        quantile_ppm: collections.abc.Iterable[builtins.int] | None = ...,
+        include_reservations: builtins.bool | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["node_ids", b"node_ids"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_include_reservations", b"_include_reservations", "include_reservations", b"include_reservations", "selector", b"selector"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_include_reservations", b"_include_reservations", "horizon_s", b"horizon_s", "include_reservations", b"include_reservations", "node_ids", b"node_ids", "quantile_ppm", b"quantile_ppm", "selector", b"selector"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_include_reservations", b"_include_reservations"]) -> typing.Literal["include_reservations"] | None: ...
 
 Global___GetHeadroomRequest: typing_extensions.TypeAlias = GetHeadroomRequest
+
+@typing.final
+class PredictedPeak(google.protobuf.message.Message):
+    """The peak that the sum stays below over a horizon, with this probability."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HORIZON_S_FIELD_NUMBER: builtins.int
+    QUANTILE_PPM_FIELD_NUMBER: builtins.int
+    PEAK_MW_FIELD_NUMBER: builtins.int
+    horizon_s: builtins.int
+    quantile_ppm: builtins.int
+    peak_mw: builtins.int
+    def __init__(
+        self,
+        *,
+        horizon_s: builtins.int = ...,
+        quantile_ppm: builtins.int = ...,
+        peak_mw: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["horizon_s", b"horizon_s", "peak_mw", b"peak_mw", "quantile_ppm", b"quantile_ppm"]) -> None: ...
+
+Global___PredictedPeak: typing_extensions.TypeAlias = PredictedPeak
 
 @typing.final
 class Headroom(google.protobuf.message.Message):
@@ -255,11 +646,14 @@ class Headroom(google.protobuf.message.Message):
     BINDING_NODE_ID_FIELD_NUMBER: builtins.int
     UNLIMITED_FIELD_NUMBER: builtins.int
     PROVENANCE_FIELD_NUMBER: builtins.int
+    RESERVED_MW_FIELD_NUMBER: builtins.int
+    PREDICTED_FIELD_NUMBER: builtins.int
     node_id: builtins.str
     now_mw: builtins.int
     mean_mw: builtins.int
     peak_1s_mw: builtins.int
     predicted_peak_mw: builtins.int
+    """The largest of ``predicted``."""
     budget_mw: builtins.int
     """Of this node itself."""
     headroom_mw: builtins.int
@@ -271,8 +665,11 @@ class Headroom(google.protobuf.message.Message):
     stands on the way up, in which case headroom means nothing.
     """
     unlimited: builtins.bool
+    reserved_mw: builtins.int
     @property
     def provenance(self) -> Global___Provenance: ...
+    @property
+    def predicted(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PredictedPeak]: ...
     def __init__(
         self,
         *,
@@ -286,9 +683,11 @@ class Headroom(google.protobuf.message.Message):
         binding_node_id: builtins.str = ...,
         unlimited: builtins.bool = ...,
         provenance: Global___Provenance | None = ...,
+        reserved_mw: builtins.int = ...,
+        predicted: collections.abc.Iterable[Global___PredictedPeak] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["provenance", b"provenance"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["binding_node_id", b"binding_node_id", "budget_mw", b"budget_mw", "headroom_mw", b"headroom_mw", "mean_mw", b"mean_mw", "node_id", b"node_id", "now_mw", b"now_mw", "peak_1s_mw", b"peak_1s_mw", "predicted_peak_mw", b"predicted_peak_mw", "provenance", b"provenance", "unlimited", b"unlimited"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["binding_node_id", b"binding_node_id", "budget_mw", b"budget_mw", "headroom_mw", b"headroom_mw", "mean_mw", b"mean_mw", "node_id", b"node_id", "now_mw", b"now_mw", "peak_1s_mw", b"peak_1s_mw", "predicted", b"predicted", "predicted_peak_mw", b"predicted_peak_mw", "provenance", b"provenance", "reserved_mw", b"reserved_mw", "unlimited", b"unlimited"]) -> None: ...
 
 Global___Headroom: typing_extensions.TypeAlias = Headroom
 
@@ -307,3 +706,1259 @@ class GetHeadroomResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["headrooms", b"headrooms"]) -> None: ...
 
 Global___GetHeadroomResponse: typing_extensions.TypeAlias = GetHeadroomResponse
+
+@typing.final
+class PredictPeakRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    CLASS_ID_FIELD_NUMBER: builtins.int
+    HORIZON_S_FIELD_NUMBER: builtins.int
+    QUANTILE_PPM_FIELD_NUMBER: builtins.int
+    RESOLUTION_S_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    class_id: builtins.str
+    """32 hexadecimal digits."""
+    horizon_s: builtins.int
+    resolution_s: builtins.int
+    """Of the bins whose means are peaks: 1, 10, 60 or 300 s; 0: 1."""
+    @property
+    def quantile_ppm(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Empty: 500,000, 900,000, 950,000 and 990,000."""
+
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        class_id: builtins.str = ...,
+        horizon_s: builtins.int = ...,
+        quantile_ppm: collections.abc.Iterable[builtins.int] | None = ...,
+        resolution_s: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["class_id", b"class_id", "node_id", b"node_id", "subject", b"subject"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["class_id", b"class_id", "horizon_s", b"horizon_s", "node_id", b"node_id", "quantile_ppm", b"quantile_ppm", "resolution_s", b"resolution_s", "subject", b"subject"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["subject", b"subject"]) -> typing.Literal["node_id", "class_id"] | None: ...
+
+Global___PredictPeakRequest: typing_extensions.TypeAlias = PredictPeakRequest
+
+@typing.final
+class PredictPeakResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PEAKS_FIELD_NUMBER: builtins.int
+    MEAN_MW_FIELD_NUMBER: builtins.int
+    TIME_OF_PEAK_UNIX_NS_FIELD_NUMBER: builtins.int
+    BASE_MW_FIELD_NUMBER: builtins.int
+    TIME_OF_DAY_MW_FIELD_NUMBER: builtins.int
+    MARGIN_MW_FIELD_NUMBER: builtins.int
+    PROVENANCE_FIELD_NUMBER: builtins.int
+    mean_mw: builtins.int
+    time_of_peak_unix_ns: builtins.int
+    """When the time-of-day template has its top within the horizon; 0: no template yet."""
+    base_mw: builtins.int
+    """The first peak's parts: level, time of day, margin. They sum to it before clipping."""
+    time_of_day_mw: builtins.int
+    margin_mw: builtins.int
+    @property
+    def peaks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PredictedPeak]: ...
+    @property
+    def provenance(self) -> Global___Provenance: ...
+    def __init__(
+        self,
+        *,
+        peaks: collections.abc.Iterable[Global___PredictedPeak] | None = ...,
+        mean_mw: builtins.int = ...,
+        time_of_peak_unix_ns: builtins.int = ...,
+        base_mw: builtins.int = ...,
+        time_of_day_mw: builtins.int = ...,
+        margin_mw: builtins.int = ...,
+        provenance: Global___Provenance | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["provenance", b"provenance"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["base_mw", b"base_mw", "margin_mw", b"margin_mw", "mean_mw", b"mean_mw", "peaks", b"peaks", "provenance", b"provenance", "time_of_day_mw", b"time_of_day_mw", "time_of_peak_unix_ns", b"time_of_peak_unix_ns"]) -> None: ...
+
+Global___PredictPeakResponse: typing_extensions.TypeAlias = PredictPeakResponse
+
+@typing.final
+class PhaseLevel(google.protobuf.message.Message):
+    """One level of power that a class returns to."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: builtins.int
+    LEVEL_MW_FIELD_NUMBER: builtins.int
+    SHARE_PPM_FIELD_NUMBER: builtins.int
+    phase: Global___Phase.ValueType
+    level_mw: builtins.int
+    share_ppm: builtins.int
+    """Share of the time spent there."""
+    def __init__(
+        self,
+        *,
+        phase: Global___Phase.ValueType = ...,
+        level_mw: builtins.int = ...,
+        share_ppm: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["level_mw", b"level_mw", "phase", b"phase", "share_ppm", b"share_ppm"]) -> None: ...
+
+Global___PhaseLevel: typing_extensions.TypeAlias = PhaseLevel
+
+@typing.final
+class PowerProfile(google.protobuf.message.Message):
+    """What workloads of one class draw on one model of chip, from at least five windows."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLASS_ID_FIELD_NUMBER: builtins.int
+    HW_CLASS_FIELD_NUMBER: builtins.int
+    WINDOWS_FIELD_NUMBER: builtins.int
+    LAST_SEEN_UNIX_NS_FIELD_NUMBER: builtins.int
+    MEAN_MW_FIELD_NUMBER: builtins.int
+    P50_MW_FIELD_NUMBER: builtins.int
+    P99_MW_FIELD_NUMBER: builtins.int
+    PEAK_MW_FIELD_NUMBER: builtins.int
+    PHASES_FIELD_NUMBER: builtins.int
+    SWING_CLASS_FIELD_NUMBER: builtins.int
+    DUTY_PPM_FIELD_NUMBER: builtins.int
+    COINCIDENCE_PPM_FIELD_NUMBER: builtins.int
+    OCCUPANCY_PPM_FIELD_NUMBER: builtins.int
+    class_id: builtins.str
+    hw_class: builtins.str
+    """As in the topology's hw_class; empty: all hardware together."""
+    windows: builtins.int
+    last_seen_unix_ns: builtins.int
+    mean_mw: builtins.int
+    p50_mw: builtins.int
+    """Upper edges of the coarse class that holds the quantile."""
+    p99_mw: builtins.int
+    peak_mw: builtins.int
+    swing_class: builtins.int
+    """0 none, 1 weak, 2 clear, 3 strong; the most frequent of the windows."""
+    duty_ppm: builtins.int
+    """Share of the time above half of the span between lowest and highest level."""
+    coincidence_ppm: builtins.int
+    """Peak of the sum over sum of the peaks, of workloads seen at once; 1,000,000: in phase."""
+    @property
+    def phases(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PhaseLevel]: ...
+    @property
+    def occupancy_ppm(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Occupancy of eight equal power classes up to the chip's limit; sums to 1,000,000."""
+
+    def __init__(
+        self,
+        *,
+        class_id: builtins.str = ...,
+        hw_class: builtins.str = ...,
+        windows: builtins.int = ...,
+        last_seen_unix_ns: builtins.int = ...,
+        mean_mw: builtins.int = ...,
+        p50_mw: builtins.int = ...,
+        p99_mw: builtins.int = ...,
+        peak_mw: builtins.int = ...,
+        phases: collections.abc.Iterable[Global___PhaseLevel] | None = ...,
+        swing_class: builtins.int = ...,
+        duty_ppm: builtins.int = ...,
+        coincidence_ppm: builtins.int = ...,
+        occupancy_ppm: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["class_id", b"class_id", "coincidence_ppm", b"coincidence_ppm", "duty_ppm", b"duty_ppm", "hw_class", b"hw_class", "last_seen_unix_ns", b"last_seen_unix_ns", "mean_mw", b"mean_mw", "occupancy_ppm", b"occupancy_ppm", "p50_mw", b"p50_mw", "p99_mw", b"p99_mw", "peak_mw", b"peak_mw", "phases", b"phases", "swing_class", b"swing_class", "windows", b"windows"]) -> None: ...
+
+Global___PowerProfile: typing_extensions.TypeAlias = PowerProfile
+
+@typing.final
+class GetProfileRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLASS_ID_FIELD_NUMBER: builtins.int
+    HW_CLASS_FIELD_NUMBER: builtins.int
+    PHASE_FIELD_NUMBER: builtins.int
+    class_id: builtins.str
+    """32 hexadecimal digits."""
+    hw_class: builtins.str
+    phase: Global___Phase.ValueType
+    def __init__(
+        self,
+        *,
+        class_id: builtins.str = ...,
+        hw_class: builtins.str = ...,
+        phase: Global___Phase.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["class_id", b"class_id", "hw_class", b"hw_class", "phase", b"phase"]) -> None: ...
+
+Global___GetProfileRequest: typing_extensions.TypeAlias = GetProfileRequest
+
+@typing.final
+class GetProfileResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROFILE_FIELD_NUMBER: builtins.int
+    PROVENANCE_FIELD_NUMBER: builtins.int
+    @property
+    def profile(self) -> Global___PowerProfile: ...
+    @property
+    def provenance(self) -> Global___Provenance: ...
+    def __init__(
+        self,
+        *,
+        profile: Global___PowerProfile | None = ...,
+        provenance: Global___Provenance | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["profile", b"profile", "provenance", b"provenance"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["profile", b"profile", "provenance", b"provenance"]) -> None: ...
+
+Global___GetProfileResponse: typing_extensions.TypeAlias = GetProfileResponse
+
+@typing.final
+class ListProfilesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HW_CLASS_FIELD_NUMBER: builtins.int
+    hw_class: builtins.str
+    def __init__(
+        self,
+        *,
+        hw_class: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["hw_class", b"hw_class"]) -> None: ...
+
+Global___ListProfilesRequest: typing_extensions.TypeAlias = ListProfilesRequest
+
+@typing.final
+class ListProfilesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PROFILES_FIELD_NUMBER: builtins.int
+    PROVENANCE_FIELD_NUMBER: builtins.int
+    @property
+    def profiles(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___PowerProfile]: ...
+    @property
+    def provenance(self) -> Global___Provenance: ...
+    def __init__(
+        self,
+        *,
+        profiles: collections.abc.Iterable[Global___PowerProfile] | None = ...,
+        provenance: Global___Provenance | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["provenance", b"provenance"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["profiles", b"profiles", "provenance", b"provenance"]) -> None: ...
+
+Global___ListProfilesResponse: typing_extensions.TypeAlias = ListProfilesResponse
+
+@typing.final
+class InlineProfile(google.protobuf.message.Message):
+    """What one replica is expected to draw; given by who knows better than a class profile."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEAN_MW_FIELD_NUMBER: builtins.int
+    PEAK_MW_FIELD_NUMBER: builtins.int
+    SWING_CLASS_FIELD_NUMBER: builtins.int
+    mean_mw: builtins.int
+    peak_mw: builtins.int
+    swing_class: builtins.int
+    """As PowerProfile.swing_class."""
+    def __init__(
+        self,
+        *,
+        mean_mw: builtins.int = ...,
+        peak_mw: builtins.int = ...,
+        swing_class: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["mean_mw", b"mean_mw", "peak_mw", b"peak_mw", "swing_class", b"swing_class"]) -> None: ...
+
+Global___InlineProfile: typing_extensions.TypeAlias = InlineProfile
+
+@typing.final
+class Demand(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLASS_ID_FIELD_NUMBER: builtins.int
+    INLINE_FIELD_NUMBER: builtins.int
+    REPLICAS_FIELD_NUMBER: builtins.int
+    GANG_ID_FIELD_NUMBER: builtins.int
+    DURATION_HINT_S_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    MIN_DURATION_S_FIELD_NUMBER: builtins.int
+    class_id: builtins.str
+    """32 hexadecimal digits."""
+    replicas: builtins.int
+    """0: one."""
+    gang_id: builtins.str
+    """Members of one gang peak together and are summed in phase; empty: no gang."""
+    duration_hint_s: builtins.int
+    priority: builtins.int
+    """Higher is more important."""
+    min_duration_s: builtins.int
+    @property
+    def inline(self) -> Global___InlineProfile: ...
+    def __init__(
+        self,
+        *,
+        class_id: builtins.str = ...,
+        inline: Global___InlineProfile | None = ...,
+        replicas: builtins.int = ...,
+        gang_id: builtins.str = ...,
+        duration_hint_s: builtins.int = ...,
+        priority: builtins.int = ...,
+        min_duration_s: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["class_id", b"class_id", "inline", b"inline", "profile", b"profile"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["class_id", b"class_id", "duration_hint_s", b"duration_hint_s", "gang_id", b"gang_id", "inline", b"inline", "min_duration_s", b"min_duration_s", "priority", b"priority", "profile", b"profile", "replicas", b"replicas"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["profile", b"profile"]) -> typing.Literal["class_id", "inline"] | None: ...
+
+Global___Demand: typing_extensions.TypeAlias = Demand
+
+@typing.final
+class Objective(google.protobuf.message.Message):
+    """Weights of a score's parts; each 0 to 1,000,000, not all 0. None given: headroom 700,000,
+    coincidence 200,000, swing 100,000.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HEADROOM_PPM_FIELD_NUMBER: builtins.int
+    COINCIDENCE_PPM_FIELD_NUMBER: builtins.int
+    MARGINAL_POWER_PPM_FIELD_NUMBER: builtins.int
+    CARBON_PPM_FIELD_NUMBER: builtins.int
+    WATER_PPM_FIELD_NUMBER: builtins.int
+    SWING_PPM_FIELD_NUMBER: builtins.int
+    PACK_PPM_FIELD_NUMBER: builtins.int
+    headroom_ppm: builtins.int
+    coincidence_ppm: builtins.int
+    marginal_power_ppm: builtins.int
+    carbon_ppm: builtins.int
+    water_ppm: builtins.int
+    swing_ppm: builtins.int
+    pack_ppm: builtins.int
+    """Prefer what is already in use."""
+    def __init__(
+        self,
+        *,
+        headroom_ppm: builtins.int = ...,
+        coincidence_ppm: builtins.int = ...,
+        marginal_power_ppm: builtins.int = ...,
+        carbon_ppm: builtins.int = ...,
+        water_ppm: builtins.int = ...,
+        swing_ppm: builtins.int = ...,
+        pack_ppm: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["carbon_ppm", b"carbon_ppm", "coincidence_ppm", b"coincidence_ppm", "headroom_ppm", b"headroom_ppm", "marginal_power_ppm", b"marginal_power_ppm", "pack_ppm", b"pack_ppm", "swing_ppm", b"swing_ppm", "water_ppm", b"water_ppm"]) -> None: ...
+
+Global___Objective: typing_extensions.TypeAlias = Objective
+
+@typing.final
+class RankCandidatesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEMAND_FIELD_NUMBER: builtins.int
+    CANDIDATES_FIELD_NUMBER: builtins.int
+    HORIZON_S_FIELD_NUMBER: builtins.int
+    QUANTILE_PPM_FIELD_NUMBER: builtins.int
+    OBJECTIVE_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    horizon_s: builtins.int
+    quantile_ppm: builtins.int
+    limit: builtins.int
+    """At most so many answers; 0: all."""
+    @property
+    def demand(self) -> Global___Demand: ...
+    @property
+    def candidates(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Host nodes by id; empty: all."""
+
+    @property
+    def objective(self) -> Global___Objective: ...
+    def __init__(
+        self,
+        *,
+        demand: Global___Demand | None = ...,
+        candidates: collections.abc.Iterable[builtins.str] | None = ...,
+        horizon_s: builtins.int = ...,
+        quantile_ppm: builtins.int = ...,
+        objective: Global___Objective | None = ...,
+        limit: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["demand", b"demand", "objective", b"objective"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "demand", b"demand", "horizon_s", b"horizon_s", "limit", b"limit", "objective", b"objective", "quantile_ppm", b"quantile_ppm"]) -> None: ...
+
+Global___RankCandidatesRequest: typing_extensions.TypeAlias = RankCandidatesRequest
+
+@typing.final
+class ScoreParts(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HEADROOM_PPM_FIELD_NUMBER: builtins.int
+    COINCIDENCE_PPM_FIELD_NUMBER: builtins.int
+    MARGINAL_POWER_PPM_FIELD_NUMBER: builtins.int
+    CARBON_PPM_FIELD_NUMBER: builtins.int
+    WATER_PPM_FIELD_NUMBER: builtins.int
+    SWING_PPM_FIELD_NUMBER: builtins.int
+    PACK_PPM_FIELD_NUMBER: builtins.int
+    headroom_ppm: builtins.int
+    coincidence_ppm: builtins.int
+    marginal_power_ppm: builtins.int
+    carbon_ppm: builtins.int
+    water_ppm: builtins.int
+    swing_ppm: builtins.int
+    pack_ppm: builtins.int
+    def __init__(
+        self,
+        *,
+        headroom_ppm: builtins.int = ...,
+        coincidence_ppm: builtins.int = ...,
+        marginal_power_ppm: builtins.int = ...,
+        carbon_ppm: builtins.int = ...,
+        water_ppm: builtins.int = ...,
+        swing_ppm: builtins.int = ...,
+        pack_ppm: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["carbon_ppm", b"carbon_ppm", "coincidence_ppm", b"coincidence_ppm", "headroom_ppm", b"headroom_ppm", "marginal_power_ppm", b"marginal_power_ppm", "pack_ppm", b"pack_ppm", "swing_ppm", b"swing_ppm", "water_ppm", b"water_ppm"]) -> None: ...
+
+Global___ScoreParts: typing_extensions.TypeAlias = ScoreParts
+
+@typing.final
+class Candidate(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: builtins.int
+    FEASIBLE_FIELD_NUMBER: builtins.int
+    SCORE_PPM_FIELD_NUMBER: builtins.int
+    PARTS_FIELD_NUMBER: builtins.int
+    TIGHTEST_ANCESTOR_ID_FIELD_NUMBER: builtins.int
+    MARGINAL_PEAK_MW_FIELD_NUMBER: builtins.int
+    MARGINAL_MEAN_MW_FIELD_NUMBER: builtins.int
+    REASONS_FIELD_NUMBER: builtins.int
+    EXPLANATION_FIELD_NUMBER: builtins.int
+    HEADROOM_AFTER_MW_FIELD_NUMBER: builtins.int
+    host_id: builtins.str
+    feasible: builtins.bool
+    score_ppm: builtins.int
+    tightest_ancestor_id: builtins.str
+    marginal_peak_mw: builtins.int
+    marginal_mean_mw: builtins.int
+    """Mean power that it adds."""
+    explanation: builtins.str
+    """For people, as "rack r7 q99 peak 41.2 kW > budget 40 kW"."""
+    headroom_after_mw: builtins.int
+    """Left at the tightest ancestor after placing; negative where it does not fit."""
+    @property
+    def parts(self) -> Global___ScoreParts: ...
+    @property
+    def reasons(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[Global___Reason.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        host_id: builtins.str = ...,
+        feasible: builtins.bool = ...,
+        score_ppm: builtins.int = ...,
+        parts: Global___ScoreParts | None = ...,
+        tightest_ancestor_id: builtins.str = ...,
+        marginal_peak_mw: builtins.int = ...,
+        marginal_mean_mw: builtins.int = ...,
+        reasons: collections.abc.Iterable[Global___Reason.ValueType] | None = ...,
+        explanation: builtins.str = ...,
+        headroom_after_mw: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["parts", b"parts"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["explanation", b"explanation", "feasible", b"feasible", "headroom_after_mw", b"headroom_after_mw", "host_id", b"host_id", "marginal_mean_mw", b"marginal_mean_mw", "marginal_peak_mw", b"marginal_peak_mw", "parts", b"parts", "reasons", b"reasons", "score_ppm", b"score_ppm", "tightest_ancestor_id", b"tightest_ancestor_id"]) -> None: ...
+
+Global___Candidate: typing_extensions.TypeAlias = Candidate
+
+@typing.final
+class RankCandidatesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: builtins.int
+    PROVENANCE_FIELD_NUMBER: builtins.int
+    PLACEMENT_ID_FIELD_NUMBER: builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: builtins.int
+    placement_id: builtins.str
+    """Names this decision in SubmitFeedback."""
+    snapshot_id: builtins.str
+    """The state that it was computed from; WhatIf takes it."""
+    @property
+    def candidates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Candidate]: ...
+    @property
+    def provenance(self) -> Global___Provenance: ...
+    def __init__(
+        self,
+        *,
+        candidates: collections.abc.Iterable[Global___Candidate] | None = ...,
+        provenance: Global___Provenance | None = ...,
+        placement_id: builtins.str = ...,
+        snapshot_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["provenance", b"provenance"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "placement_id", b"placement_id", "provenance", b"provenance", "snapshot_id", b"snapshot_id"]) -> None: ...
+
+Global___RankCandidatesResponse: typing_extensions.TypeAlias = RankCandidatesResponse
+
+@typing.final
+class PlaceChange(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    DEMAND_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    @property
+    def demand(self) -> Global___Demand: ...
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        demand: Global___Demand | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["demand", b"demand"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["demand", b"demand", "node_id", b"node_id"]) -> None: ...
+
+Global___PlaceChange: typing_extensions.TypeAlias = PlaceChange
+
+@typing.final
+class MoveChange(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FROM_NODE_ID_FIELD_NUMBER: builtins.int
+    TO_NODE_ID_FIELD_NUMBER: builtins.int
+    POWER_MW_FIELD_NUMBER: builtins.int
+    from_node_id: builtins.str
+    to_node_id: builtins.str
+    power_mw: builtins.int
+    def __init__(
+        self,
+        *,
+        from_node_id: builtins.str = ...,
+        to_node_id: builtins.str = ...,
+        power_mw: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["from_node_id", b"from_node_id", "power_mw", b"power_mw", "to_node_id", b"to_node_id"]) -> None: ...
+
+Global___MoveChange: typing_extensions.TypeAlias = MoveChange
+
+@typing.final
+class RemoveChange(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    POWER_MW_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    power_mw: builtins.int
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        power_mw: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["node_id", b"node_id", "power_mw", b"power_mw"]) -> None: ...
+
+Global___RemoveChange: typing_extensions.TypeAlias = RemoveChange
+
+@typing.final
+class CapChange(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    CAP_MW_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    cap_mw: builtins.int
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        cap_mw: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cap_mw", b"cap_mw", "node_id", b"node_id"]) -> None: ...
+
+Global___CapChange: typing_extensions.TypeAlias = CapChange
+
+@typing.final
+class BudgetChange(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    BUDGET_MW_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    budget_mw: builtins.int
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        budget_mw: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["budget_mw", b"budget_mw", "node_id", b"node_id"]) -> None: ...
+
+Global___BudgetChange: typing_extensions.TypeAlias = BudgetChange
+
+@typing.final
+class FeedLoss(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    """The node that fails; what it carried goes to the other parents by their shares."""
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["node_id", b"node_id"]) -> None: ...
+
+Global___FeedLoss: typing_extensions.TypeAlias = FeedLoss
+
+@typing.final
+class Change(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: builtins.int
+    REMOVE_FIELD_NUMBER: builtins.int
+    MOVE_FIELD_NUMBER: builtins.int
+    CAP_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    FEED_LOSS_FIELD_NUMBER: builtins.int
+    @property
+    def place(self) -> Global___PlaceChange: ...
+    @property
+    def remove(self) -> Global___RemoveChange: ...
+    @property
+    def move(self) -> Global___MoveChange: ...
+    @property
+    def cap(self) -> Global___CapChange: ...
+    @property
+    def budget(self) -> Global___BudgetChange: ...
+    @property
+    def feed_loss(self) -> Global___FeedLoss: ...
+    def __init__(
+        self,
+        *,
+        place: Global___PlaceChange | None = ...,
+        remove: Global___RemoveChange | None = ...,
+        move: Global___MoveChange | None = ...,
+        cap: Global___CapChange | None = ...,
+        budget: Global___BudgetChange | None = ...,
+        feed_loss: Global___FeedLoss | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["budget", b"budget", "cap", b"cap", "feed_loss", b"feed_loss", "kind", b"kind", "move", b"move", "place", b"place", "remove", b"remove"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["budget", b"budget", "cap", b"cap", "feed_loss", b"feed_loss", "kind", b"kind", "move", b"move", "place", b"place", "remove", b"remove"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["kind", b"kind"]) -> typing.Literal["place", "remove", "move", "cap", "budget", "feed_loss"] | None: ...
+
+Global___Change: typing_extensions.TypeAlias = Change
+
+@typing.final
+class WhatIfRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SNAPSHOT_ID_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
+    HORIZON_S_FIELD_NUMBER: builtins.int
+    QUANTILE_PPM_FIELD_NUMBER: builtins.int
+    snapshot_id: builtins.str
+    """Empty: now."""
+    horizon_s: builtins.int
+    quantile_ppm: builtins.int
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Change]: ...
+    def __init__(
+        self,
+        *,
+        snapshot_id: builtins.str = ...,
+        changes: collections.abc.Iterable[Global___Change] | None = ...,
+        horizon_s: builtins.int = ...,
+        quantile_ppm: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "horizon_s", b"horizon_s", "quantile_ppm", b"quantile_ppm", "snapshot_id", b"snapshot_id"]) -> None: ...
+
+Global___WhatIfRequest: typing_extensions.TypeAlias = WhatIfRequest
+
+@typing.final
+class NodeEffect(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    PEAK_BEFORE_MW_FIELD_NUMBER: builtins.int
+    PEAK_AFTER_MW_FIELD_NUMBER: builtins.int
+    HEADROOM_BEFORE_MW_FIELD_NUMBER: builtins.int
+    HEADROOM_AFTER_MW_FIELD_NUMBER: builtins.int
+    EXCEED_BEFORE_PPM_FIELD_NUMBER: builtins.int
+    EXCEED_AFTER_PPM_FIELD_NUMBER: builtins.int
+    UNLIMITED_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    peak_before_mw: builtins.int
+    peak_after_mw: builtins.int
+    headroom_before_mw: builtins.int
+    headroom_after_mw: builtins.int
+    exceed_before_ppm: builtins.int
+    """Probability that the budget is exceeded within the horizon."""
+    exceed_after_ppm: builtins.int
+    unlimited: builtins.bool
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        peak_before_mw: builtins.int = ...,
+        peak_after_mw: builtins.int = ...,
+        headroom_before_mw: builtins.int = ...,
+        headroom_after_mw: builtins.int = ...,
+        exceed_before_ppm: builtins.int = ...,
+        exceed_after_ppm: builtins.int = ...,
+        unlimited: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["exceed_after_ppm", b"exceed_after_ppm", "exceed_before_ppm", b"exceed_before_ppm", "headroom_after_mw", b"headroom_after_mw", "headroom_before_mw", b"headroom_before_mw", "node_id", b"node_id", "peak_after_mw", b"peak_after_mw", "peak_before_mw", b"peak_before_mw", "unlimited", b"unlimited"]) -> None: ...
+
+Global___NodeEffect: typing_extensions.TypeAlias = NodeEffect
+
+@typing.final
+class WhatIfResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EFFECTS_FIELD_NUMBER: builtins.int
+    FIRST_VIOLATED_ID_FIELD_NUMBER: builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: builtins.int
+    PROVENANCE_FIELD_NUMBER: builtins.int
+    UNPOWERED_IDS_FIELD_NUMBER: builtins.int
+    first_violated_id: builtins.str
+    """Empty: none."""
+    snapshot_id: builtins.str
+    @property
+    def effects(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___NodeEffect]:
+        """Nodes whose peak or room changes, parents first."""
+
+    @property
+    def provenance(self) -> Global___Provenance: ...
+    @property
+    def unpowered_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Nodes that nothing feeds any more."""
+
+    def __init__(
+        self,
+        *,
+        effects: collections.abc.Iterable[Global___NodeEffect] | None = ...,
+        first_violated_id: builtins.str = ...,
+        snapshot_id: builtins.str = ...,
+        provenance: Global___Provenance | None = ...,
+        unpowered_ids: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["provenance", b"provenance"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["effects", b"effects", "first_violated_id", b"first_violated_id", "provenance", b"provenance", "snapshot_id", b"snapshot_id", "unpowered_ids", b"unpowered_ids"]) -> None: ...
+
+Global___WhatIfResponse: typing_extensions.TypeAlias = WhatIfResponse
+
+@typing.final
+class Grant(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    GRANTED_MW_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    granted_mw: builtins.int
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        granted_mw: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["granted_mw", b"granted_mw", "node_id", b"node_id"]) -> None: ...
+
+Global___Grant: typing_extensions.TypeAlias = Grant
+
+@typing.final
+class Reservation(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESERVATION_ID_FIELD_NUMBER: builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    NODE_ID_FIELD_NUMBER: builtins.int
+    DEMAND_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    CREATED_UNIX_NS_FIELD_NUMBER: builtins.int
+    EXPIRES_UNIX_NS_FIELD_NUMBER: builtins.int
+    GRANTS_FIELD_NUMBER: builtins.int
+    WORKLOAD_ID_FIELD_NUMBER: builtins.int
+    COMMITTED_UNIX_NS_FIELD_NUMBER: builtins.int
+    NODE_GONE_FIELD_NUMBER: builtins.int
+    reservation_id: builtins.str
+    idempotency_key: builtins.str
+    node_id: builtins.str
+    state: Global___ReservationState.ValueType
+    created_unix_ns: builtins.int
+    expires_unix_ns: builtins.int
+    workload_id: builtins.str
+    """32 hexadecimal digits; after Commit."""
+    committed_unix_ns: builtins.int
+    node_gone: builtins.bool
+    """The topology has the node no longer; it counts at what is left of its ancestors."""
+    @property
+    def demand(self) -> Global___Demand: ...
+    @property
+    def grants(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Grant]:
+        """The node and every ancestor."""
+
+    def __init__(
+        self,
+        *,
+        reservation_id: builtins.str = ...,
+        idempotency_key: builtins.str = ...,
+        node_id: builtins.str = ...,
+        demand: Global___Demand | None = ...,
+        state: Global___ReservationState.ValueType = ...,
+        created_unix_ns: builtins.int = ...,
+        expires_unix_ns: builtins.int = ...,
+        grants: collections.abc.Iterable[Global___Grant] | None = ...,
+        workload_id: builtins.str = ...,
+        committed_unix_ns: builtins.int = ...,
+        node_gone: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["demand", b"demand"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["committed_unix_ns", b"committed_unix_ns", "created_unix_ns", b"created_unix_ns", "demand", b"demand", "expires_unix_ns", b"expires_unix_ns", "grants", b"grants", "idempotency_key", b"idempotency_key", "node_gone", b"node_gone", "node_id", b"node_id", "reservation_id", b"reservation_id", "state", b"state", "workload_id", b"workload_id"]) -> None: ...
+
+Global___Reservation: typing_extensions.TypeAlias = Reservation
+
+@typing.final
+class ReserveRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    NODE_ID_FIELD_NUMBER: builtins.int
+    DEMAND_FIELD_NUMBER: builtins.int
+    TTL_S_FIELD_NUMBER: builtins.int
+    HORIZON_S_FIELD_NUMBER: builtins.int
+    QUANTILE_PPM_FIELD_NUMBER: builtins.int
+    idempotency_key: builtins.str
+    """1 to 128 characters; the same key with another body is refused."""
+    node_id: builtins.str
+    ttl_s: builtins.int
+    """1 to 86,400; 0: 60."""
+    horizon_s: builtins.int
+    quantile_ppm: builtins.int
+    @property
+    def demand(self) -> Global___Demand: ...
+    def __init__(
+        self,
+        *,
+        idempotency_key: builtins.str = ...,
+        node_id: builtins.str = ...,
+        demand: Global___Demand | None = ...,
+        ttl_s: builtins.int = ...,
+        horizon_s: builtins.int = ...,
+        quantile_ppm: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["demand", b"demand"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["demand", b"demand", "horizon_s", b"horizon_s", "idempotency_key", b"idempotency_key", "node_id", b"node_id", "quantile_ppm", b"quantile_ppm", "ttl_s", b"ttl_s"]) -> None: ...
+
+Global___ReserveRequest: typing_extensions.TypeAlias = ReserveRequest
+
+@typing.final
+class ReserveResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESERVATION_FIELD_NUMBER: builtins.int
+    PROVENANCE_FIELD_NUMBER: builtins.int
+    @property
+    def reservation(self) -> Global___Reservation: ...
+    @property
+    def provenance(self) -> Global___Provenance: ...
+    def __init__(
+        self,
+        *,
+        reservation: Global___Reservation | None = ...,
+        provenance: Global___Provenance | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["provenance", b"provenance", "reservation", b"reservation"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["provenance", b"provenance", "reservation", b"reservation"]) -> None: ...
+
+Global___ReserveResponse: typing_extensions.TypeAlias = ReserveResponse
+
+@typing.final
+class CommitRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESERVATION_ID_FIELD_NUMBER: builtins.int
+    WORKLOAD_ID_FIELD_NUMBER: builtins.int
+    reservation_id: builtins.str
+    workload_id: builtins.str
+    """32 hexadecimal digits."""
+    def __init__(
+        self,
+        *,
+        reservation_id: builtins.str = ...,
+        workload_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reservation_id", b"reservation_id", "workload_id", b"workload_id"]) -> None: ...
+
+Global___CommitRequest: typing_extensions.TypeAlias = CommitRequest
+
+@typing.final
+class CommitResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESERVATION_FIELD_NUMBER: builtins.int
+    @property
+    def reservation(self) -> Global___Reservation: ...
+    def __init__(
+        self,
+        *,
+        reservation: Global___Reservation | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["reservation", b"reservation"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["reservation", b"reservation"]) -> None: ...
+
+Global___CommitResponse: typing_extensions.TypeAlias = CommitResponse
+
+@typing.final
+class ReleaseRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESERVATION_ID_FIELD_NUMBER: builtins.int
+    reservation_id: builtins.str
+    def __init__(
+        self,
+        *,
+        reservation_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reservation_id", b"reservation_id"]) -> None: ...
+
+Global___ReleaseRequest: typing_extensions.TypeAlias = ReleaseRequest
+
+@typing.final
+class ReleaseResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESERVATION_FIELD_NUMBER: builtins.int
+    @property
+    def reservation(self) -> Global___Reservation: ...
+    def __init__(
+        self,
+        *,
+        reservation: Global___Reservation | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["reservation", b"reservation"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["reservation", b"reservation"]) -> None: ...
+
+Global___ReleaseResponse: typing_extensions.TypeAlias = ReleaseResponse
+
+@typing.final
+class ListReservationsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    node_id: builtins.str
+    state: Global___ReservationState.ValueType
+    """Unspecified: held and committed."""
+    def __init__(
+        self,
+        *,
+        node_id: builtins.str = ...,
+        state: Global___ReservationState.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["node_id", b"node_id", "state", b"state"]) -> None: ...
+
+Global___ListReservationsRequest: typing_extensions.TypeAlias = ListReservationsRequest
+
+@typing.final
+class ListReservationsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RESERVATIONS_FIELD_NUMBER: builtins.int
+    @property
+    def reservations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Reservation]: ...
+    def __init__(
+        self,
+        *,
+        reservations: collections.abc.Iterable[Global___Reservation] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["reservations", b"reservations"]) -> None: ...
+
+Global___ListReservationsResponse: typing_extensions.TypeAlias = ListReservationsResponse
+
+@typing.final
+class CapAdvice(google.protobuf.message.Message):
+    """What would help; nobody here carries it out."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TARGET_ID_FIELD_NUMBER: builtins.int
+    CAP_MW_FIELD_NUMBER: builtins.int
+    ORDER_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    EXPECTED_SAVING_MW_FIELD_NUMBER: builtins.int
+    VALID_UNTIL_UNIX_NS_FIELD_NUMBER: builtins.int
+    target_id: builtins.str
+    cap_mw: builtins.int
+    order: builtins.int
+    """From 0: the one to do first."""
+    priority: builtins.int
+    expected_saving_mw: builtins.int
+    valid_until_unix_ns: builtins.int
+    def __init__(
+        self,
+        *,
+        target_id: builtins.str = ...,
+        cap_mw: builtins.int = ...,
+        order: builtins.int = ...,
+        priority: builtins.int = ...,
+        expected_saving_mw: builtins.int = ...,
+        valid_until_unix_ns: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cap_mw", b"cap_mw", "expected_saving_mw", b"expected_saving_mw", "order", b"order", "priority", b"priority", "target_id", b"target_id", "valid_until_unix_ns", b"valid_until_unix_ns"]) -> None: ...
+
+Global___CapAdvice: typing_extensions.TypeAlias = CapAdvice
+
+@typing.final
+class PowerEvent(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SEQ_FIELD_NUMBER: builtins.int
+    NODE_ID_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    CLEARED_KIND_FIELD_NUMBER: builtins.int
+    SEVERITY_FIELD_NUMBER: builtins.int
+    AT_UNIX_NS_FIELD_NUMBER: builtins.int
+    OBSERVED_MW_FIELD_NUMBER: builtins.int
+    LIMIT_MW_FIELD_NUMBER: builtins.int
+    TIME_TO_TRIP_S_FIELD_NUMBER: builtins.int
+    CAP_ADVICE_FIELD_NUMBER: builtins.int
+    seq: builtins.int
+    node_id: builtins.str
+    kind: Global___PowerEventKind.ValueType
+    cleared_kind: Global___PowerEventKind.ValueType
+    """Of CLEARED: what is over."""
+    severity: Global___Severity.ValueType
+    at_unix_ns: builtins.int
+    observed_mw: builtins.int
+    limit_mw: builtins.int
+    time_to_trip_s: builtins.int
+    """0: unknown, or no trip to expect."""
+    @property
+    def cap_advice(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CapAdvice]: ...
+    def __init__(
+        self,
+        *,
+        seq: builtins.int = ...,
+        node_id: builtins.str = ...,
+        kind: Global___PowerEventKind.ValueType = ...,
+        cleared_kind: Global___PowerEventKind.ValueType = ...,
+        severity: Global___Severity.ValueType = ...,
+        at_unix_ns: builtins.int = ...,
+        observed_mw: builtins.int = ...,
+        limit_mw: builtins.int = ...,
+        time_to_trip_s: builtins.int = ...,
+        cap_advice: collections.abc.Iterable[Global___CapAdvice] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_unix_ns", b"at_unix_ns", "cap_advice", b"cap_advice", "cleared_kind", b"cleared_kind", "kind", b"kind", "limit_mw", b"limit_mw", "node_id", b"node_id", "observed_mw", b"observed_mw", "seq", b"seq", "severity", b"severity", "time_to_trip_s", b"time_to_trip_s"]) -> None: ...
+
+Global___PowerEvent: typing_extensions.TypeAlias = PowerEvent
+
+@typing.final
+class WatchPowerEventsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SELECTOR_FIELD_NUMBER: builtins.int
+    MIN_SEVERITY_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    min_severity: Global___Severity.ValueType
+    resume_token: builtins.str
+    """Of the last answer seen; empty: from now on."""
+    @property
+    def selector(self) -> Global___Selector: ...
+    def __init__(
+        self,
+        *,
+        selector: Global___Selector | None = ...,
+        min_severity: Global___Severity.ValueType = ...,
+        resume_token: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["selector", b"selector"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["min_severity", b"min_severity", "resume_token", b"resume_token", "selector", b"selector"]) -> None: ...
+
+Global___WatchPowerEventsRequest: typing_extensions.TypeAlias = WatchPowerEventsRequest
+
+@typing.final
+class WatchPowerEventsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: builtins.int
+    MISSED_FIELD_NUMBER: builtins.int
+    resume_token: builtins.str
+    missed: builtins.bool
+    """Set where events between the token and this answer are no longer kept."""
+    @property
+    def event(self) -> Global___PowerEvent:
+        """Unset in the first answer of a stream, which comes at once and says where it begins."""
+
+    def __init__(
+        self,
+        *,
+        event: Global___PowerEvent | None = ...,
+        resume_token: builtins.str = ...,
+        missed: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["event", b"event"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "missed", b"missed", "resume_token", b"resume_token"]) -> None: ...
+
+Global___WatchPowerEventsResponse: typing_extensions.TypeAlias = WatchPowerEventsResponse
+
+@typing.final
+class SubmitFeedbackRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLACEMENT_ID_FIELD_NUMBER: builtins.int
+    CHOSEN_HOST_ID_FIELD_NUMBER: builtins.int
+    CAPPED_FIELD_NUMBER: builtins.int
+    VIOLATED_FIELD_NUMBER: builtins.int
+    THROTTLED_S_FIELD_NUMBER: builtins.int
+    placement_id: builtins.str
+    chosen_host_id: builtins.str
+    capped: builtins.bool
+    violated: builtins.bool
+    throttled_s: builtins.int
+    def __init__(
+        self,
+        *,
+        placement_id: builtins.str = ...,
+        chosen_host_id: builtins.str = ...,
+        capped: builtins.bool = ...,
+        violated: builtins.bool = ...,
+        throttled_s: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["capped", b"capped", "chosen_host_id", b"chosen_host_id", "placement_id", b"placement_id", "throttled_s", b"throttled_s", "violated", b"violated"]) -> None: ...
+
+Global___SubmitFeedbackRequest: typing_extensions.TypeAlias = SubmitFeedbackRequest
+
+@typing.final
+class SubmitFeedbackResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FEEDBACK_COUNT_FIELD_NUMBER: builtins.int
+    feedback_count: builtins.int
+    def __init__(
+        self,
+        *,
+        feedback_count: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["feedback_count", b"feedback_count"]) -> None: ...
+
+Global___SubmitFeedbackResponse: typing_extensions.TypeAlias = SubmitFeedbackResponse
+
+@typing.final
+class SiteFactors(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: builtins.int
+    PUE_PPM_FIELD_NUMBER: builtins.int
+    WATER_ML_PER_KWH_FIELD_NUMBER: builtins.int
+    CARBON_MG_PER_KWH_FIELD_NUMBER: builtins.int
+    CARBON_FORECAST_FIELD_NUMBER: builtins.int
+    SOURCE_FIELD_NUMBER: builtins.int
+    VALID_FROM_UNIX_NS_FIELD_NUMBER: builtins.int
+    RECEIVED_UNIX_NS_FIELD_NUMBER: builtins.int
+    site_id: builtins.str
+    pue_ppm: builtins.int
+    water_ml_per_kwh: builtins.int
+    """Millilitres a kilowatt-hour of IT energy."""
+    carbon_mg_per_kwh: builtins.int
+    """Milligrams of CO2 equivalent a kilowatt-hour."""
+    source: builtins.str
+    """Who says so, for people."""
+    valid_from_unix_ns: builtins.int
+    received_unix_ns: builtins.int
+    @property
+    def carbon_forecast(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CarbonForecast]: ...
+    def __init__(
+        self,
+        *,
+        site_id: builtins.str = ...,
+        pue_ppm: builtins.int = ...,
+        water_ml_per_kwh: builtins.int = ...,
+        carbon_mg_per_kwh: builtins.int = ...,
+        carbon_forecast: collections.abc.Iterable[Global___CarbonForecast] | None = ...,
+        source: builtins.str = ...,
+        valid_from_unix_ns: builtins.int = ...,
+        received_unix_ns: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["carbon_forecast", b"carbon_forecast", "carbon_mg_per_kwh", b"carbon_mg_per_kwh", "pue_ppm", b"pue_ppm", "received_unix_ns", b"received_unix_ns", "site_id", b"site_id", "source", b"source", "valid_from_unix_ns", b"valid_from_unix_ns", "water_ml_per_kwh", b"water_ml_per_kwh"]) -> None: ...
+
+Global___SiteFactors: typing_extensions.TypeAlias = SiteFactors
+
+@typing.final
+class CarbonForecast(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    START_UNIX_NS_FIELD_NUMBER: builtins.int
+    CARBON_MG_PER_KWH_FIELD_NUMBER: builtins.int
+    start_unix_ns: builtins.int
+    carbon_mg_per_kwh: builtins.int
+    def __init__(
+        self,
+        *,
+        start_unix_ns: builtins.int = ...,
+        carbon_mg_per_kwh: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["carbon_mg_per_kwh", b"carbon_mg_per_kwh", "start_unix_ns", b"start_unix_ns"]) -> None: ...
+
+Global___CarbonForecast: typing_extensions.TypeAlias = CarbonForecast
+
+@typing.final
+class GetSiteFactorsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SITE_ID_FIELD_NUMBER: builtins.int
+    site_id: builtins.str
+    def __init__(
+        self,
+        *,
+        site_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["site_id", b"site_id"]) -> None: ...
+
+Global___GetSiteFactorsRequest: typing_extensions.TypeAlias = GetSiteFactorsRequest
+
+@typing.final
+class GetSiteFactorsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FACTORS_FIELD_NUMBER: builtins.int
+    @property
+    def factors(self) -> Global___SiteFactors: ...
+    def __init__(
+        self,
+        *,
+        factors: Global___SiteFactors | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["factors", b"factors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["factors", b"factors"]) -> None: ...
+
+Global___GetSiteFactorsResponse: typing_extensions.TypeAlias = GetSiteFactorsResponse
+
+@typing.final
+class PutSiteFactorsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FACTORS_FIELD_NUMBER: builtins.int
+    @property
+    def factors(self) -> Global___SiteFactors: ...
+    def __init__(
+        self,
+        *,
+        factors: Global___SiteFactors | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["factors", b"factors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["factors", b"factors"]) -> None: ...
+
+Global___PutSiteFactorsRequest: typing_extensions.TypeAlias = PutSiteFactorsRequest
+
+@typing.final
+class PutSiteFactorsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FACTORS_FIELD_NUMBER: builtins.int
+    @property
+    def factors(self) -> Global___SiteFactors: ...
+    def __init__(
+        self,
+        *,
+        factors: Global___SiteFactors | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["factors", b"factors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["factors", b"factors"]) -> None: ...
+
+Global___PutSiteFactorsResponse: typing_extensions.TypeAlias = PutSiteFactorsResponse

@@ -39,10 +39,80 @@ class PlacementServiceStub(object):
                 request_serializer=chipwatt_dot_v1_dot_placement__pb2.GetTopologyRequest.SerializeToString,
                 response_deserializer=chipwatt_dot_v1_dot_placement__pb2.GetTopologyResponse.FromString,
                 _registered_method=True)
+        self.WatchTopology = channel.unary_stream(
+                '/chipwatt.v1.PlacementService/WatchTopology',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.WatchTopologyRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.WatchTopologyResponse.FromString,
+                _registered_method=True)
         self.GetHeadroom = channel.unary_unary(
                 '/chipwatt.v1.PlacementService/GetHeadroom',
                 request_serializer=chipwatt_dot_v1_dot_placement__pb2.GetHeadroomRequest.SerializeToString,
                 response_deserializer=chipwatt_dot_v1_dot_placement__pb2.GetHeadroomResponse.FromString,
+                _registered_method=True)
+        self.PredictPeak = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/PredictPeak',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.PredictPeakRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.PredictPeakResponse.FromString,
+                _registered_method=True)
+        self.GetProfile = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/GetProfile',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.GetProfileRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.GetProfileResponse.FromString,
+                _registered_method=True)
+        self.ListProfiles = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/ListProfiles',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.ListProfilesRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.ListProfilesResponse.FromString,
+                _registered_method=True)
+        self.RankCandidates = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/RankCandidates',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.RankCandidatesRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.RankCandidatesResponse.FromString,
+                _registered_method=True)
+        self.WhatIf = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/WhatIf',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.WhatIfRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.WhatIfResponse.FromString,
+                _registered_method=True)
+        self.Reserve = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/Reserve',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.ReserveRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.ReserveResponse.FromString,
+                _registered_method=True)
+        self.Commit = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/Commit',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.CommitRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.CommitResponse.FromString,
+                _registered_method=True)
+        self.Release = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/Release',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.ReleaseRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.ReleaseResponse.FromString,
+                _registered_method=True)
+        self.ListReservations = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/ListReservations',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.ListReservationsRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.ListReservationsResponse.FromString,
+                _registered_method=True)
+        self.WatchPowerEvents = channel.unary_stream(
+                '/chipwatt.v1.PlacementService/WatchPowerEvents',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.WatchPowerEventsRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.WatchPowerEventsResponse.FromString,
+                _registered_method=True)
+        self.SubmitFeedback = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/SubmitFeedback',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.SubmitFeedbackRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.SubmitFeedbackResponse.FromString,
+                _registered_method=True)
+        self.GetSiteFactors = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/GetSiteFactors',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.GetSiteFactorsRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.GetSiteFactorsResponse.FromString,
+                _registered_method=True)
+        self.PutSiteFactors = channel.unary_unary(
+                '/chipwatt.v1.PlacementService/PutSiteFactors',
+                request_serializer=chipwatt_dot_v1_dot_placement__pb2.PutSiteFactorsRequest.SerializeToString,
+                response_deserializer=chipwatt_dot_v1_dot_placement__pb2.PutSiteFactorsResponse.FromString,
                 _registered_method=True)
 
 
@@ -55,7 +125,93 @@ class PlacementServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchTopology(self, request, context):
+        """The topology now, and again whenever its file is loaded anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetHeadroom(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PredictPeak(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetProfile(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProfiles(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RankCandidates(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhatIf(self, request, context):
+        """Nothing of it is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reserve(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Commit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Release(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReservations(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchPowerEvents(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitFeedback(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSiteFactors(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutSiteFactors(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -69,10 +225,80 @@ def add_PlacementServiceServicer_to_server(servicer, server):
                     request_deserializer=chipwatt_dot_v1_dot_placement__pb2.GetTopologyRequest.FromString,
                     response_serializer=chipwatt_dot_v1_dot_placement__pb2.GetTopologyResponse.SerializeToString,
             ),
+            'WatchTopology': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTopology,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.WatchTopologyRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.WatchTopologyResponse.SerializeToString,
+            ),
             'GetHeadroom': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHeadroom,
                     request_deserializer=chipwatt_dot_v1_dot_placement__pb2.GetHeadroomRequest.FromString,
                     response_serializer=chipwatt_dot_v1_dot_placement__pb2.GetHeadroomResponse.SerializeToString,
+            ),
+            'PredictPeak': grpc.unary_unary_rpc_method_handler(
+                    servicer.PredictPeak,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.PredictPeakRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.PredictPeakResponse.SerializeToString,
+            ),
+            'GetProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetProfile,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.GetProfileRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.GetProfileResponse.SerializeToString,
+            ),
+            'ListProfiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProfiles,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.ListProfilesRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.ListProfilesResponse.SerializeToString,
+            ),
+            'RankCandidates': grpc.unary_unary_rpc_method_handler(
+                    servicer.RankCandidates,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.RankCandidatesRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.RankCandidatesResponse.SerializeToString,
+            ),
+            'WhatIf': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhatIf,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.WhatIfRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.WhatIfResponse.SerializeToString,
+            ),
+            'Reserve': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reserve,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.ReserveRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.ReserveResponse.SerializeToString,
+            ),
+            'Commit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Commit,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.CommitRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.CommitResponse.SerializeToString,
+            ),
+            'Release': grpc.unary_unary_rpc_method_handler(
+                    servicer.Release,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.ReleaseRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'ListReservations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReservations,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.ListReservationsRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.ListReservationsResponse.SerializeToString,
+            ),
+            'WatchPowerEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPowerEvents,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.WatchPowerEventsRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.WatchPowerEventsResponse.SerializeToString,
+            ),
+            'SubmitFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitFeedback,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.SubmitFeedbackRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.SubmitFeedbackResponse.SerializeToString,
+            ),
+            'GetSiteFactors': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSiteFactors,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.GetSiteFactorsRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.GetSiteFactorsResponse.SerializeToString,
+            ),
+            'PutSiteFactors': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutSiteFactors,
+                    request_deserializer=chipwatt_dot_v1_dot_placement__pb2.PutSiteFactorsRequest.FromString,
+                    response_serializer=chipwatt_dot_v1_dot_placement__pb2.PutSiteFactorsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -113,6 +339,33 @@ class PlacementService(object):
             _registered_method=True)
 
     @staticmethod
+    def WatchTopology(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/WatchTopology',
+            chipwatt_dot_v1_dot_placement__pb2.WatchTopologyRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.WatchTopologyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetHeadroom(request,
             target,
             options=(),
@@ -129,6 +382,357 @@ class PlacementService(object):
             '/chipwatt.v1.PlacementService/GetHeadroom',
             chipwatt_dot_v1_dot_placement__pb2.GetHeadroomRequest.SerializeToString,
             chipwatt_dot_v1_dot_placement__pb2.GetHeadroomResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PredictPeak(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/PredictPeak',
+            chipwatt_dot_v1_dot_placement__pb2.PredictPeakRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.PredictPeakResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/GetProfile',
+            chipwatt_dot_v1_dot_placement__pb2.GetProfileRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.GetProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProfiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/ListProfiles',
+            chipwatt_dot_v1_dot_placement__pb2.ListProfilesRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.ListProfilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RankCandidates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/RankCandidates',
+            chipwatt_dot_v1_dot_placement__pb2.RankCandidatesRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.RankCandidatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhatIf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/WhatIf',
+            chipwatt_dot_v1_dot_placement__pb2.WhatIfRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.WhatIfResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reserve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/Reserve',
+            chipwatt_dot_v1_dot_placement__pb2.ReserveRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.ReserveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Commit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/Commit',
+            chipwatt_dot_v1_dot_placement__pb2.CommitRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.CommitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Release(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/Release',
+            chipwatt_dot_v1_dot_placement__pb2.ReleaseRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.ReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReservations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/ListReservations',
+            chipwatt_dot_v1_dot_placement__pb2.ListReservationsRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.ListReservationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPowerEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/WatchPowerEvents',
+            chipwatt_dot_v1_dot_placement__pb2.WatchPowerEventsRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.WatchPowerEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/SubmitFeedback',
+            chipwatt_dot_v1_dot_placement__pb2.SubmitFeedbackRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.SubmitFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSiteFactors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/GetSiteFactors',
+            chipwatt_dot_v1_dot_placement__pb2.GetSiteFactorsRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.GetSiteFactorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutSiteFactors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chipwatt.v1.PlacementService/PutSiteFactors',
+            chipwatt_dot_v1_dot_placement__pb2.PutSiteFactorsRequest.SerializeToString,
+            chipwatt_dot_v1_dot_placement__pb2.PutSiteFactorsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,22 @@ _PlacementServiceGetTopologyType = typing_extensions.TypeVar(
     ],
 )
 
+_PlacementServiceWatchTopologyType = typing_extensions.TypeVar(
+    '_PlacementServiceWatchTopologyType',
+    grpc.UnaryStreamMultiCallable[
+        chipwatt.v1.placement_pb2.WatchTopologyRequest,
+        chipwatt.v1.placement_pb2.WatchTopologyResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        chipwatt.v1.placement_pb2.WatchTopologyRequest,
+        chipwatt.v1.placement_pb2.WatchTopologyResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        chipwatt.v1.placement_pb2.WatchTopologyRequest,
+        chipwatt.v1.placement_pb2.WatchTopologyResponse,
+    ],
+)
+
 _PlacementServiceGetHeadroomType = typing_extensions.TypeVar(
     '_PlacementServiceGetHeadroomType',
     grpc.UnaryUnaryMultiCallable[
@@ -57,16 +73,280 @@ _PlacementServiceGetHeadroomType = typing_extensions.TypeVar(
     ],
 )
 
-class PlacementServiceStub(typing.Generic[_PlacementServiceGetTopologyType, _PlacementServiceGetHeadroomType]):
+_PlacementServicePredictPeakType = typing_extensions.TypeVar(
+    '_PlacementServicePredictPeakType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.PredictPeakRequest,
+        chipwatt.v1.placement_pb2.PredictPeakResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.PredictPeakRequest,
+        chipwatt.v1.placement_pb2.PredictPeakResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.PredictPeakRequest,
+        chipwatt.v1.placement_pb2.PredictPeakResponse,
+    ],
+)
+
+_PlacementServiceGetProfileType = typing_extensions.TypeVar(
+    '_PlacementServiceGetProfileType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.GetProfileRequest,
+        chipwatt.v1.placement_pb2.GetProfileResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.GetProfileRequest,
+        chipwatt.v1.placement_pb2.GetProfileResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.GetProfileRequest,
+        chipwatt.v1.placement_pb2.GetProfileResponse,
+    ],
+)
+
+_PlacementServiceListProfilesType = typing_extensions.TypeVar(
+    '_PlacementServiceListProfilesType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ListProfilesRequest,
+        chipwatt.v1.placement_pb2.ListProfilesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ListProfilesRequest,
+        chipwatt.v1.placement_pb2.ListProfilesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ListProfilesRequest,
+        chipwatt.v1.placement_pb2.ListProfilesResponse,
+    ],
+)
+
+_PlacementServiceRankCandidatesType = typing_extensions.TypeVar(
+    '_PlacementServiceRankCandidatesType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.RankCandidatesRequest,
+        chipwatt.v1.placement_pb2.RankCandidatesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.RankCandidatesRequest,
+        chipwatt.v1.placement_pb2.RankCandidatesResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.RankCandidatesRequest,
+        chipwatt.v1.placement_pb2.RankCandidatesResponse,
+    ],
+)
+
+_PlacementServiceWhatIfType = typing_extensions.TypeVar(
+    '_PlacementServiceWhatIfType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.WhatIfRequest,
+        chipwatt.v1.placement_pb2.WhatIfResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.WhatIfRequest,
+        chipwatt.v1.placement_pb2.WhatIfResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.WhatIfRequest,
+        chipwatt.v1.placement_pb2.WhatIfResponse,
+    ],
+)
+
+_PlacementServiceReserveType = typing_extensions.TypeVar(
+    '_PlacementServiceReserveType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ReserveRequest,
+        chipwatt.v1.placement_pb2.ReserveResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ReserveRequest,
+        chipwatt.v1.placement_pb2.ReserveResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ReserveRequest,
+        chipwatt.v1.placement_pb2.ReserveResponse,
+    ],
+)
+
+_PlacementServiceCommitType = typing_extensions.TypeVar(
+    '_PlacementServiceCommitType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.CommitRequest,
+        chipwatt.v1.placement_pb2.CommitResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.CommitRequest,
+        chipwatt.v1.placement_pb2.CommitResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.CommitRequest,
+        chipwatt.v1.placement_pb2.CommitResponse,
+    ],
+)
+
+_PlacementServiceReleaseType = typing_extensions.TypeVar(
+    '_PlacementServiceReleaseType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ReleaseRequest,
+        chipwatt.v1.placement_pb2.ReleaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ReleaseRequest,
+        chipwatt.v1.placement_pb2.ReleaseResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ReleaseRequest,
+        chipwatt.v1.placement_pb2.ReleaseResponse,
+    ],
+)
+
+_PlacementServiceListReservationsType = typing_extensions.TypeVar(
+    '_PlacementServiceListReservationsType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ListReservationsRequest,
+        chipwatt.v1.placement_pb2.ListReservationsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ListReservationsRequest,
+        chipwatt.v1.placement_pb2.ListReservationsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ListReservationsRequest,
+        chipwatt.v1.placement_pb2.ListReservationsResponse,
+    ],
+)
+
+_PlacementServiceWatchPowerEventsType = typing_extensions.TypeVar(
+    '_PlacementServiceWatchPowerEventsType',
+    grpc.UnaryStreamMultiCallable[
+        chipwatt.v1.placement_pb2.WatchPowerEventsRequest,
+        chipwatt.v1.placement_pb2.WatchPowerEventsResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        chipwatt.v1.placement_pb2.WatchPowerEventsRequest,
+        chipwatt.v1.placement_pb2.WatchPowerEventsResponse,
+    ],
+    default=grpc.UnaryStreamMultiCallable[
+        chipwatt.v1.placement_pb2.WatchPowerEventsRequest,
+        chipwatt.v1.placement_pb2.WatchPowerEventsResponse,
+    ],
+)
+
+_PlacementServiceSubmitFeedbackType = typing_extensions.TypeVar(
+    '_PlacementServiceSubmitFeedbackType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.SubmitFeedbackRequest,
+        chipwatt.v1.placement_pb2.SubmitFeedbackResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.SubmitFeedbackRequest,
+        chipwatt.v1.placement_pb2.SubmitFeedbackResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.SubmitFeedbackRequest,
+        chipwatt.v1.placement_pb2.SubmitFeedbackResponse,
+    ],
+)
+
+_PlacementServiceGetSiteFactorsType = typing_extensions.TypeVar(
+    '_PlacementServiceGetSiteFactorsType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.GetSiteFactorsRequest,
+        chipwatt.v1.placement_pb2.GetSiteFactorsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.GetSiteFactorsRequest,
+        chipwatt.v1.placement_pb2.GetSiteFactorsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.GetSiteFactorsRequest,
+        chipwatt.v1.placement_pb2.GetSiteFactorsResponse,
+    ],
+)
+
+_PlacementServicePutSiteFactorsType = typing_extensions.TypeVar(
+    '_PlacementServicePutSiteFactorsType',
+    grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.PutSiteFactorsRequest,
+        chipwatt.v1.placement_pb2.PutSiteFactorsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.PutSiteFactorsRequest,
+        chipwatt.v1.placement_pb2.PutSiteFactorsResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.PutSiteFactorsRequest,
+        chipwatt.v1.placement_pb2.PutSiteFactorsResponse,
+    ],
+)
+
+class PlacementServiceStub(typing.Generic[_PlacementServiceGetTopologyType, _PlacementServiceWatchTopologyType, _PlacementServiceGetHeadroomType, _PlacementServicePredictPeakType, _PlacementServiceGetProfileType, _PlacementServiceListProfilesType, _PlacementServiceRankCandidatesType, _PlacementServiceWhatIfType, _PlacementServiceReserveType, _PlacementServiceCommitType, _PlacementServiceReleaseType, _PlacementServiceListReservationsType, _PlacementServiceWatchPowerEventsType, _PlacementServiceSubmitFeedbackType, _PlacementServiceGetSiteFactorsType, _PlacementServicePutSiteFactorsType]):
     @typing.overload
     def __init__(self: PlacementServiceStub[
         grpc.UnaryUnaryMultiCallable[
             chipwatt.v1.placement_pb2.GetTopologyRequest,
             chipwatt.v1.placement_pb2.GetTopologyResponse,
         ],
+        grpc.UnaryStreamMultiCallable[
+            chipwatt.v1.placement_pb2.WatchTopologyRequest,
+            chipwatt.v1.placement_pb2.WatchTopologyResponse,
+        ],
         grpc.UnaryUnaryMultiCallable[
             chipwatt.v1.placement_pb2.GetHeadroomRequest,
             chipwatt.v1.placement_pb2.GetHeadroomResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.PredictPeakRequest,
+            chipwatt.v1.placement_pb2.PredictPeakResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.GetProfileRequest,
+            chipwatt.v1.placement_pb2.GetProfileResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.ListProfilesRequest,
+            chipwatt.v1.placement_pb2.ListProfilesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.RankCandidatesRequest,
+            chipwatt.v1.placement_pb2.RankCandidatesResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.WhatIfRequest,
+            chipwatt.v1.placement_pb2.WhatIfResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.ReserveRequest,
+            chipwatt.v1.placement_pb2.ReserveResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.CommitRequest,
+            chipwatt.v1.placement_pb2.CommitResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.ReleaseRequest,
+            chipwatt.v1.placement_pb2.ReleaseResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.ListReservationsRequest,
+            chipwatt.v1.placement_pb2.ListReservationsResponse,
+        ],
+        grpc.UnaryStreamMultiCallable[
+            chipwatt.v1.placement_pb2.WatchPowerEventsRequest,
+            chipwatt.v1.placement_pb2.WatchPowerEventsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.SubmitFeedbackRequest,
+            chipwatt.v1.placement_pb2.SubmitFeedbackResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.GetSiteFactorsRequest,
+            chipwatt.v1.placement_pb2.GetSiteFactorsResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.PutSiteFactorsRequest,
+            chipwatt.v1.placement_pb2.PutSiteFactorsResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -76,24 +356,166 @@ class PlacementServiceStub(typing.Generic[_PlacementServiceGetTopologyType, _Pla
             chipwatt.v1.placement_pb2.GetTopologyRequest,
             chipwatt.v1.placement_pb2.GetTopologyResponse,
         ],
+        grpc.aio.UnaryStreamMultiCallable[
+            chipwatt.v1.placement_pb2.WatchTopologyRequest,
+            chipwatt.v1.placement_pb2.WatchTopologyResponse,
+        ],
         grpc.aio.UnaryUnaryMultiCallable[
             chipwatt.v1.placement_pb2.GetHeadroomRequest,
             chipwatt.v1.placement_pb2.GetHeadroomResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.PredictPeakRequest,
+            chipwatt.v1.placement_pb2.PredictPeakResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.GetProfileRequest,
+            chipwatt.v1.placement_pb2.GetProfileResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.ListProfilesRequest,
+            chipwatt.v1.placement_pb2.ListProfilesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.RankCandidatesRequest,
+            chipwatt.v1.placement_pb2.RankCandidatesResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.WhatIfRequest,
+            chipwatt.v1.placement_pb2.WhatIfResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.ReserveRequest,
+            chipwatt.v1.placement_pb2.ReserveResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.CommitRequest,
+            chipwatt.v1.placement_pb2.CommitResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.ReleaseRequest,
+            chipwatt.v1.placement_pb2.ReleaseResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.ListReservationsRequest,
+            chipwatt.v1.placement_pb2.ListReservationsResponse,
+        ],
+        grpc.aio.UnaryStreamMultiCallable[
+            chipwatt.v1.placement_pb2.WatchPowerEventsRequest,
+            chipwatt.v1.placement_pb2.WatchPowerEventsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.SubmitFeedbackRequest,
+            chipwatt.v1.placement_pb2.SubmitFeedbackResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.GetSiteFactorsRequest,
+            chipwatt.v1.placement_pb2.GetSiteFactorsResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            chipwatt.v1.placement_pb2.PutSiteFactorsRequest,
+            chipwatt.v1.placement_pb2.PutSiteFactorsResponse,
         ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetTopology: _PlacementServiceGetTopologyType
 
+    WatchTopology: _PlacementServiceWatchTopologyType
+    """The topology now, and again whenever its file is loaded anew."""
+
     GetHeadroom: _PlacementServiceGetHeadroomType
+
+    PredictPeak: _PlacementServicePredictPeakType
+
+    GetProfile: _PlacementServiceGetProfileType
+
+    ListProfiles: _PlacementServiceListProfilesType
+
+    RankCandidates: _PlacementServiceRankCandidatesType
+
+    WhatIf: _PlacementServiceWhatIfType
+    """Nothing of it is kept."""
+
+    Reserve: _PlacementServiceReserveType
+
+    Commit: _PlacementServiceCommitType
+
+    Release: _PlacementServiceReleaseType
+
+    ListReservations: _PlacementServiceListReservationsType
+
+    WatchPowerEvents: _PlacementServiceWatchPowerEventsType
+
+    SubmitFeedback: _PlacementServiceSubmitFeedbackType
+
+    GetSiteFactors: _PlacementServiceGetSiteFactorsType
+
+    PutSiteFactors: _PlacementServicePutSiteFactorsType
 
 PlacementServiceAsyncStub: typing_extensions.TypeAlias = PlacementServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         chipwatt.v1.placement_pb2.GetTopologyRequest,
         chipwatt.v1.placement_pb2.GetTopologyResponse,
     ],
+    grpc.aio.UnaryStreamMultiCallable[
+        chipwatt.v1.placement_pb2.WatchTopologyRequest,
+        chipwatt.v1.placement_pb2.WatchTopologyResponse,
+    ],
     grpc.aio.UnaryUnaryMultiCallable[
         chipwatt.v1.placement_pb2.GetHeadroomRequest,
         chipwatt.v1.placement_pb2.GetHeadroomResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.PredictPeakRequest,
+        chipwatt.v1.placement_pb2.PredictPeakResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.GetProfileRequest,
+        chipwatt.v1.placement_pb2.GetProfileResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ListProfilesRequest,
+        chipwatt.v1.placement_pb2.ListProfilesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.RankCandidatesRequest,
+        chipwatt.v1.placement_pb2.RankCandidatesResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.WhatIfRequest,
+        chipwatt.v1.placement_pb2.WhatIfResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ReserveRequest,
+        chipwatt.v1.placement_pb2.ReserveResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.CommitRequest,
+        chipwatt.v1.placement_pb2.CommitResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ReleaseRequest,
+        chipwatt.v1.placement_pb2.ReleaseResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.ListReservationsRequest,
+        chipwatt.v1.placement_pb2.ListReservationsResponse,
+    ],
+    grpc.aio.UnaryStreamMultiCallable[
+        chipwatt.v1.placement_pb2.WatchPowerEventsRequest,
+        chipwatt.v1.placement_pb2.WatchPowerEventsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.SubmitFeedbackRequest,
+        chipwatt.v1.placement_pb2.SubmitFeedbackResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.GetSiteFactorsRequest,
+        chipwatt.v1.placement_pb2.GetSiteFactorsResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        chipwatt.v1.placement_pb2.PutSiteFactorsRequest,
+        chipwatt.v1.placement_pb2.PutSiteFactorsResponse,
     ],
 ]
 
@@ -106,10 +528,110 @@ class PlacementServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[chipwatt.v1.placement_pb2.GetTopologyResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.GetTopologyResponse]]: ...
 
     @abc.abstractmethod
+    def WatchTopology(
+        self,
+        request: chipwatt.v1.placement_pb2.WatchTopologyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[chipwatt.v1.placement_pb2.WatchTopologyResponse], collections.abc.AsyncIterator[chipwatt.v1.placement_pb2.WatchTopologyResponse]]:
+        """The topology now, and again whenever its file is loaded anew."""
+
+    @abc.abstractmethod
     def GetHeadroom(
         self,
         request: chipwatt.v1.placement_pb2.GetHeadroomRequest,
         context: _ServicerContext,
     ) -> typing.Union[chipwatt.v1.placement_pb2.GetHeadroomResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.GetHeadroomResponse]]: ...
+
+    @abc.abstractmethod
+    def PredictPeak(
+        self,
+        request: chipwatt.v1.placement_pb2.PredictPeakRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.PredictPeakResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.PredictPeakResponse]]: ...
+
+    @abc.abstractmethod
+    def GetProfile(
+        self,
+        request: chipwatt.v1.placement_pb2.GetProfileRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.GetProfileResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.GetProfileResponse]]: ...
+
+    @abc.abstractmethod
+    def ListProfiles(
+        self,
+        request: chipwatt.v1.placement_pb2.ListProfilesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.ListProfilesResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.ListProfilesResponse]]: ...
+
+    @abc.abstractmethod
+    def RankCandidates(
+        self,
+        request: chipwatt.v1.placement_pb2.RankCandidatesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.RankCandidatesResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.RankCandidatesResponse]]: ...
+
+    @abc.abstractmethod
+    def WhatIf(
+        self,
+        request: chipwatt.v1.placement_pb2.WhatIfRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.WhatIfResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.WhatIfResponse]]:
+        """Nothing of it is kept."""
+
+    @abc.abstractmethod
+    def Reserve(
+        self,
+        request: chipwatt.v1.placement_pb2.ReserveRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.ReserveResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.ReserveResponse]]: ...
+
+    @abc.abstractmethod
+    def Commit(
+        self,
+        request: chipwatt.v1.placement_pb2.CommitRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.CommitResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.CommitResponse]]: ...
+
+    @abc.abstractmethod
+    def Release(
+        self,
+        request: chipwatt.v1.placement_pb2.ReleaseRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.ReleaseResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.ReleaseResponse]]: ...
+
+    @abc.abstractmethod
+    def ListReservations(
+        self,
+        request: chipwatt.v1.placement_pb2.ListReservationsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.ListReservationsResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.ListReservationsResponse]]: ...
+
+    @abc.abstractmethod
+    def WatchPowerEvents(
+        self,
+        request: chipwatt.v1.placement_pb2.WatchPowerEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[chipwatt.v1.placement_pb2.WatchPowerEventsResponse], collections.abc.AsyncIterator[chipwatt.v1.placement_pb2.WatchPowerEventsResponse]]: ...
+
+    @abc.abstractmethod
+    def SubmitFeedback(
+        self,
+        request: chipwatt.v1.placement_pb2.SubmitFeedbackRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.SubmitFeedbackResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.SubmitFeedbackResponse]]: ...
+
+    @abc.abstractmethod
+    def GetSiteFactors(
+        self,
+        request: chipwatt.v1.placement_pb2.GetSiteFactorsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.GetSiteFactorsResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.GetSiteFactorsResponse]]: ...
+
+    @abc.abstractmethod
+    def PutSiteFactors(
+        self,
+        request: chipwatt.v1.placement_pb2.PutSiteFactorsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[chipwatt.v1.placement_pb2.PutSiteFactorsResponse, collections.abc.Awaitable[chipwatt.v1.placement_pb2.PutSiteFactorsResponse]]: ...
 
 def add_PlacementServiceServicer_to_server(servicer: PlacementServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

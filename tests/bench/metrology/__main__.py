@@ -53,9 +53,9 @@ def cases(names: Sequence[str]) -> list[Case]:
 
 async def run(case: Case, gate: asyncio.Semaphore) -> Judgement | Exception:
     """Play and judge one case."""
-    rig, load = RIGS[case.rig], loads()[case.load]
-    fault = FAULTS.get(case.fault, NONE)
+    rig, fault = RIGS[case.rig], FAULTS.get(case.fault, NONE)
     async with gate:
+        load = loads()[case.load]
         with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
             bench = rig.prepare(Path(folder), load, fault.settings)
             try:

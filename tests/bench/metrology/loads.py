@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ def recorded(name: str, folder: Path | None = None) -> list[Point] | None:
     ]
 
 
+@functools.cache
 def loads() -> dict[str, Sequence[Point]]:
     """Return the loads by name; recorded ones only where their data is."""
     found: dict[str, Sequence[Point]] = {

@@ -54,3 +54,31 @@ def test_what_is_no_address(address: str) -> None:
 @pytest.mark.parametrize("address", ["h:1", "[::1]:9733", "127.0.0.1:65535", "unix:/run/x"])
 def test_what_is_an_address(address: str) -> None:
     options.check_address(address)
+
+
+@pytest.mark.parametrize(
+    ("text", "power_mw"),
+    [("800W", 800_000), ("40kW", 40_000_000), ("1.2 MW", 1_200_000_000), ("0.5W", 500), ("1mW", 1)],
+)
+def test_power_has_a_unit_and_is_exact(text: str, power_mw: int) -> None:
+    assert options.power_mw(text) == power_mw
+
+
+@pytest.mark.parametrize("text", ["800", "W", "-1W", "0W", "1e3W", "0.1mW", "2000000MW", "1 kw"])
+def test_what_is_no_power(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"with a unit|no whole number of mW"):
+        options.power_mw(text)
+
+
+def test_shares_and_horizons() -> None:
+    assert options.share_ppm("0.7") == options.share_ppm("70%") == 700_000
+    assert options.quantile_ppm("99.9%") == 999_000
+    assert options.horizon_s("1h") == 3_600
+    for read, text in [
+        (options.share_ppm, "1.1"), (options.share_ppm, "nan"), (options.share_ppm, "x%"),
+        (options.share_ppm, "0.0000001"), (options.quantile_ppm, "0.4"),
+        (options.quantile_ppm, "1"), (options.horizon_s, "2min"), (options.seconds, "0s"),
+        (options.seconds, "1500ms"),
+    ]:  # fmt: skip
+        with pytest.raises(argparse.ArgumentTypeError, match=text.replace("%", ".")):
+            read(text)

@@ -23,11 +23,14 @@ from chipwatt.agent.profiler.partial import CELLS_A_SECOND, Partial, Piece
 from chipwatt.agent.profiler.standing import Standing, Turn
 from chipwatt.agent.profiler.window import Counts
 from chipwatt.agent.sensing.contract import Quantity, Sensor
+from chipwatt.agent.sensing.plausible import FLOOR_MW
 from chipwatt.agent.timing import Timing
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.model import Flag
 from chipwatt.core.records import Throttle
 
+_WRONG_BY: Final = 10
+"""So many times what is possible anyhow is the most that a sensor proves its limit wrong to."""
 _TELLING: Final = 8
 """Edges in one piece that tell their spacing."""
 
@@ -255,12 +258,19 @@ class Track(Standing):
 def _ledger(sensor: Sensor, unix_offset_ns: int) -> Ledger:
     counter = sensor.quantity is Quantity.ENERGY_UJ
     timing = Timing(counter, sensor.stamped, sensor.refresh_ns, sensor.averaging_ns)
+    utmost_mw = _WRONG_BY * FLOOR_MW[sensor.domain]
     if not counter:
-        return GaugeLedger(timing, max_power_mw=sensor.max_power_mw, unix_offset_ns=unix_offset_ns)
+        return GaugeLedger(
+            timing,
+            max_power_mw=sensor.max_power_mw,
+            unix_offset_ns=unix_offset_ns,
+            utmost_mw=utmost_mw,
+        )
     return CounterLedger(
         timing,
         max_power_mw=sensor.max_power_mw,
         unix_offset_ns=unix_offset_ns,
+        utmost_mw=utmost_mw,
         modulus_uj=sensor.modulus_uj,
         resolution_uj=sensor.resolution_uj,
     )

@@ -21,6 +21,7 @@ PARTIAL_PPM: Final = 950_000
 """Less coverage than this is PARTIAL."""
 _BEYOND: Final = int(Flag.PEAK_BEYOND_SENSOR)
 _MAX_US: Final = (1 << 32) - 1
+_MAX_MS: Final = (1 << 32) - 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +159,16 @@ def counts_between(before: Counts, after: Counts) -> Counts:
 
 
 def _risen(before_ms: int | None, after_ms: int | None) -> int | None:
-    """Return the rise of a cumulative time; one that fell has started anew at zero."""
+    """Return the rise of a cumulative time; one that fell has started anew at zero.
+
+    None for a rise of weeks, which no window can have.
+    """
     if after_ms is None:
         return None
     if before_ms is None:
         return 0
-    return after_ms - before_ms if after_ms >= before_ms else after_ms
+    risen_ms = after_ms - before_ms if after_ms >= before_ms else after_ms
+    return risen_ms if risen_ms <= _MAX_MS else None
 
 
 def _method(sensor: Sensor) -> Method:

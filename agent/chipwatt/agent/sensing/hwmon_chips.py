@@ -66,10 +66,10 @@ CHIPS: Final[Mapping[str, Chip]] = {
     # "SysIO" lie inside it, "Module" around it (with the Hopper or Blackwell of a superchip).
     "power_meter": Chip(
         (
-            _meaning(r"grace power socket (?P<n>\d+)", _CPU, Domain.PACKAGE),
-            _meaning(r"cpu power socket (?P<n>\d+)", _CPU, Domain.CORE, root=False),
-            _meaning(r"sysio power socket (?P<n>\d+)", _CPU, Domain.UNCORE, root=False),
-            _meaning(r"module power socket (?P<n>\d+)", _MODULE, Domain.MODULE),
+            _meaning(r"grace power socket (?P<n>\d{1,99})", _CPU, Domain.PACKAGE),
+            _meaning(r"cpu power socket (?P<n>\d{1,99})", _CPU, Domain.CORE, root=False),
+            _meaning(r"sysio power socket (?P<n>\d{1,99})", _CPU, Domain.UNCORE, root=False),
+            _meaning(r"module power socket (?P<n>\d{1,99})", _MODULE, Domain.MODULE),
         ),
         averaging_ms=50,
         refresh_ms=50,
@@ -100,15 +100,15 @@ CHIPS: Final[Mapping[str, Chip]] = {
     "ibmpowernv": Chip(
         (
             _meaning(r"system", DeviceKind.BOARD, Domain.PSYS),
-            _meaning(r"chip (?P<n>\d+)", _CPU, Domain.PACKAGE),
-            _meaning(r"chip (?P<n>\d+) vdd", _CPU, Domain.CORE, root=False),
-            _meaning(r"chip (?P<n>\d+) vdn", _CPU, Domain.UNCORE, root=False),
+            _meaning(r"chip (?P<n>\d{1,99})", _CPU, Domain.PACKAGE),
+            _meaning(r"chip (?P<n>\d{1,99}) vdd", _CPU, Domain.CORE, root=False),
+            _meaning(r"chip (?P<n>\d{1,99}) vdn", _CPU, Domain.UNCORE, root=False),
         ),
         refresh_ms=40,
     ),
     "amd_energy": Chip(
         (
-            _meaning(r"esocket(?P<n>\d+)", _CPU, Domain.PACKAGE),
+            _meaning(r"esocket(?P<n>\d{1,99})", _CPU, Domain.PACKAGE),
             _meaning(r"ecore\d+", _CPU, Domain.CORE, root=False),
         ),
         refresh_ms=1,

@@ -18,6 +18,7 @@ from typing import Any
 
 from chipwatt.agent.sensing.contract import Sensor
 from chipwatt.agent.sensing.nvml_binding import GPU_GONE, LIBRARY_GONE, ask, read_fields
+from chipwatt.agent.sensing.plausible import Doubts
 from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.model import Domain
 from chipwatt.core.records import Throttle
@@ -62,6 +63,7 @@ class Gpu:
     handle: Any
     uuid: str
     channels: list[Channel] = field(default_factory=list)
+    doubts: Doubts = field(default_factory=Doubts)
     search_ns: int | None = None
     """When it is looked for next, after it fell off the bus; None while it is there."""
 
@@ -87,12 +89,16 @@ class Gpu:
         spent = _spent(known)
         told: dict[int, Throttle] = {}
         if module is not None:
-            limit_mw = known.get((POWER_CURRENT_LIMIT_MW, SCOPE_MODULE))
+            limit_mw = self.limit_mw(known.get((POWER_CURRENT_LIMIT_MW, SCOPE_MODULE)), "module")
             told[module] = replace(Throttle() if board is not None else spent, limit_mw=limit_mw)
         if board is not None:
-            limit_mw = ask(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, self.handle)
-            told[board] = replace(spent, limit_mw=limit_mw)
+            enforced_mw = ask(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, self.handle)
+            told[board] = replace(spent, limit_mw=self.limit_mw(enforced_mw, "enforced"))
         return [(position, found) for position, found in told.items() if found != Throttle()]
+
+    def limit_mw(self, raw: Any, which: str) -> int | None:
+        """Return a power limit as far as it is believed."""
+        return self.doubts.limit_mw(raw, f"GPU {self.index}: its {which} power limit in mW")
 
     def _answers(self, nvml: Any) -> Sequence[Any]:
         fields = [channel.field for channel in self.channels if channel.field]

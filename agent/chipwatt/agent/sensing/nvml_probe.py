@@ -72,12 +72,14 @@ def probe(nvml: Any, index: int, max_power_mw: int) -> Gpu | None:
     for scope, domain in _POWERS:
         sensor = replace(board, domain=domain, root=domain is not Domain.MEMORY)
         if domain is Domain.MODULE:
-            limits = Limits(*(answers.get((field, scope)) or None for field in _LIMITS))
+            limits = Limits(*(gpu.limit_mw(answers.get((f, scope)), "module") for f in _LIMITS))
             sensor = replace(
                 sensor,
                 device=_own_module(board.device, index),
                 label=f"module of {board.label}",
-                max_power_mw=(limits.max_mw or 0) * 3 // 2 or _MODULE_MAX_MW,
+                max_power_mw=gpu.doubts.max_power_mw(
+                    limits.max_mw, domain, _MODULE_MAX_MW, f"the module of GPU {index}"
+                ),
                 limits=limits,
             )
         elif domain is Domain.MEMORY:
@@ -142,8 +144,9 @@ def _board(nvml: Any, gpu: Gpu, max_power_mw: int) -> Sensor:
     mode = ask(nvml, nvml.nvmlDeviceGetMigMode, handle)
     name = ask(nvml, nvml.nvmlDeviceGetName, handle) or "GPU"
     range_mw = ask(nvml, nvml.nvmlDeviceGetPowerManagementLimitConstraints, handle)
-    least_mw, most_mw = map(int, range_mw or (0, 0))
     usual_mw = ask(nvml, nvml.nvmlDeviceGetPowerManagementDefaultLimit, handle)
+    told_mw = (*(range_mw or (None, None)), usual_mw)
+    limits = Limits(*map(gpu.limit_mw, told_mw, ("least", "largest", "default")))
     return Sensor(
         device=_device(nvml, gpu),
         domain=Domain.BOARD,
@@ -152,8 +155,10 @@ def _board(nvml: Any, gpu: Gpu, max_power_mw: int) -> Sensor:
         root=True,
         label=f"{gpu.index} {name}" + (" (MIG)" if mode and mode[0] else ""),
         refresh_ns=REFRESH_NS,
-        max_power_mw=most_mw * 3 // 2 or max_power_mw,
-        limits=Limits(least_mw or None, most_mw or None, usual_mw or None),
+        max_power_mw=gpu.doubts.max_power_mw(
+            limits.max_mw, Domain.BOARD, max_power_mw, f"GPU {gpu.index}"
+        ),
+        limits=limits,
     )
 
 

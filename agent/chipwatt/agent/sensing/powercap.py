@@ -17,26 +17,23 @@ AMD's zones carry the same names (kernel 5.11 and newer) and have no ``dram``.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from chipwatt.agent.sensing.counter import modulus_of_range
+from chipwatt.agent.sensing.plausible import CEILING_MW, FLOOR_MW
 from chipwatt.agent.sensing.sysfs import read_int, read_text
+from chipwatt.core.columns import MAX_ENERGY_UJ
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind, Domain
 
 _FOLDER = re.compile(r"intel-rapl(?P<mmio>-mmio)?(?P<numbers>(?::\d+)+)", re.ASCII)
-_PACKAGE = re.compile(r"package-(\d+)(?:-die-(\d+))?", re.ASCII)
+_PACKAGE = re.compile(r"package-(\d{1,4})(?:-die-(\d{1,2}))?", re.ASCII)
+"""A number beyond these digits is no machine's, and would count as so many dies."""
 _INNER = {"dram": Domain.DRAM, "core": Domain.CORE, "uncore": Domain.UNCORE}
-_FLOOR_MW = {
-    Domain.PACKAGE: 600_000,
-    Domain.CORE: 600_000,
-    Domain.UNCORE: 200_000,
-    Domain.DRAM: 200_000,
-    Domain.PSYS: 2_000_000,
-}
-_CEILING_MW = 100_000_000  # firmware that means "no limit" names absurd ones
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,8 @@ class Zone:
         )
 
     def _range_uj(self) -> int:
-        return read_int(self.folder / "max_energy_range_uj") or 0
+        range_uj = read_int(self.folder / "max_energy_range_uj") or 0
+        return range_uj if 0 < range_uj < MAX_ENERGY_UJ else 0
 
     def max_power_mw(self) -> int:
         """Return 1.5 times the largest power in mW that any constraint of the zone names.
@@ -84,8 +82,8 @@ class Zone:
             for pattern in ("constraint_*_max_power_uw", "constraint_*_power_limit_uw")
             for path in self.folder.glob(pattern)
         ]
-        named_mw = min(max(named_uw, default=0) * 3 // 2000, _CEILING_MW)
-        return max(_FLOOR_MW[self.domain], named_mw)
+        named_mw = min(max(named_uw, default=0) * 3 // 2000, CEILING_MW)
+        return max(FLOOR_MW[self.domain], named_mw)
 
 
 def find_zones(base: Path) -> list[Zone]:
@@ -108,6 +106,8 @@ def find_zones(base: Path) -> list[Zone]:
         elif name == "psys":
             device, domain = DeviceId(DeviceKind.BOARD), Domain.PSYS
         else:
+            if name.startswith("package-"):
+                _log.warning("%s: no machine has a zone %.60r; left out", folders[key], name)
             continue
         zones.setdefault((parent, name), Zone(folders[key], name, device, domain))
     return list(zones.values())

@@ -33,6 +33,7 @@ from chipwatt.agent.sensing.contract import (
     TransientReadError,
 )
 from chipwatt.agent.sensing.device_clock import DeviceClock
+from chipwatt.agent.sensing.plausible import Doubts
 from chipwatt.agent.sensing.registry import source
 from chipwatt.core.identity import DeviceId, pci_uid
 from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface
@@ -81,6 +82,7 @@ class AmdSmiSource:
         self._config = config
         self._smi: Any = None
         self._cards: list[_Card] = []
+        self._doubts = Doubts()
 
     def open(self) -> Sequence[Sensor]:
         self._smi = load_binding()
@@ -164,7 +166,7 @@ class AmdSmiSource:
         if power_mw == 0 and self._graphics_version(handle) == _MI200_GRAPHICS:
             return None  # second die: its sibling reports for both
         keys = ("min_power_cap", "max_power_cap", "default_power_cap")
-        limits = Limits(*(self._limit_mw(handle, key) for key in keys))
+        limits = Limits(*(self._limit_mw(handle, key, address) for key in keys))
         sensor = Sensor(
             device=DeviceId(DeviceKind.GPU, 0, pci_uid(address)),
             domain=Domain.BOARD,
@@ -174,7 +176,12 @@ class AmdSmiSource:
             label=address,
             resolution_uj=16 if unit_uj else 1,
             refresh_ns=_REFRESH_NS,
-            max_power_mw=(limits.max_mw or self._config.max_socket_power_w * 1000) * 3 // 2,
+            max_power_mw=self._doubts.max_power_mw(
+                limits.max_mw,
+                Domain.BOARD,
+                self._config.max_socket_power_w * 1500,
+                f"{address}: max_power_cap",
+            ),
             stamped=stamped and unit_uj is not None,
             limits=limits,
         )
@@ -185,7 +192,7 @@ class AmdSmiSource:
             resolution = self._smi.amdsmi_get_energy_count(handle)["counter_resolution"]
         except (self._smi.AmdSmiException, KeyError):
             return None
-        if not 0.001 < resolution < 1e6:
+        if not isinstance(resolution, int | float) or not 0.001 < resolution < 1e6:
             return None
         exact = Fraction(resolution).limit_denominator(10_000)
         near = abs(exact / _TRUE_UNIT_UJ - 1) < Fraction(1, 100)
@@ -232,7 +239,7 @@ class AmdSmiSource:
                 return watts * 1000
         return None
 
-    def _limit_mw(self, handle: Any, key: str) -> int | None:
+    def _limit_mw(self, handle: Any, key: str, address: str) -> int | None:
         try:
             cap = self._smi.amdsmi_get_power_cap_info(handle)[key]
         except (self._smi.AmdSmiException, KeyError):
@@ -240,7 +247,8 @@ class AmdSmiSource:
         if not isinstance(cap, int) or cap <= 0 or cap in _SENTINELS:
             return None
         # Watts before AMD SMI 6, microwatts since: no card's cap is 100 kW or 0.1 W.
-        return cap * 1000 if cap < 100_000 else cap // 1000
+        cap_uw = cap * 1_000_000 if cap < 100_000 else cap
+        return self._doubts.limit_mw(cap_uw, f"{address}: {key} in uW", units_per_mw=1000)
 
     def _graphics_version(self, handle: Any) -> str:
         try:
@@ -249,7 +257,7 @@ class AmdSmiSource:
             return ""
 
     def _throttle(self, card: _Card) -> Throttle:
-        limit_mw = self._limit_mw(card.handle, "power_cap")
+        limit_mw = self._limit_mw(card.handle, "power_cap", card.sensor.label)
         now_ns = time.monotonic_ns()
         try:
             status = self._smi.amdsmi_get_violation_status(card.handle)

@@ -25,6 +25,7 @@ from chipwatt.agent.sensing.contract import (
     SourceUnavailable,
     TransientReadError,
 )
+from chipwatt.agent.sensing.plausible import Doubts
 from chipwatt.agent.sensing.registry import source
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import AbsentReason, DeviceKind, Domain, Interface
@@ -60,6 +61,7 @@ class HsmpSource:
         self._config = config
         self._fd = -1
         self._sockets = 0
+        self._doubts = Doubts()
 
     def open(self) -> Sequence[Sensor]:
         try:
@@ -94,7 +96,7 @@ class HsmpSource:
     def throttle(self) -> Sequence[tuple[int, Throttle]]:
         try:
             return [
-                (socket, Throttle(limit_mw=self._ask(_GET_LIMIT, socket)))
+                (socket, Throttle(limit_mw=self._limit_mw(socket)))
                 for socket in range(self._sockets)
             ]
         except OSError:
@@ -104,6 +106,10 @@ class HsmpSource:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _limit_mw(self, socket: int) -> int | None:
+        raw = self._ask(_GET_LIMIT, socket)
+        return self._doubts.limit_mw(raw, f"{self._config.device}: limit of socket {socket} in mW")
 
     def _sensor(self, socket: int) -> Sensor:
         return Sensor(

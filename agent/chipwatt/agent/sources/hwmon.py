@@ -26,6 +26,7 @@ from chipwatt.agent.sensing.contract import (
     TransientReadError,
 )
 from chipwatt.agent.sensing.hwmon_chips import CHIPS, Chip, Meaning, meaning_of
+from chipwatt.agent.sensing.plausible import Doubts
 from chipwatt.agent.sensing.registry import source
 from chipwatt.agent.sensing.sysfs import Attribute, Vanished, read_int, read_text
 from chipwatt.core.identity import DeviceId, pci_uid
@@ -82,6 +83,7 @@ class HwmonSource:
         self._config = config
         self._channels: list[_Channel] = []
         self._cap_paths: list[Path] = []
+        self._doubts = Doubts()
         self._closed = ClosedFiles()
 
     @property
@@ -134,8 +136,8 @@ class HwmonSource:
         return readings
 
     def throttle(self) -> Sequence[tuple[int, Throttle]]:
-        caps = [(position, read_int(path)) for position, path in enumerate(self._cap_paths)]
-        return [(position, Throttle(limit_mw=cap // 1000)) for position, cap in caps if cap]
+        caps = [(position, self._limit_mw(path)) for position, path in enumerate(self._cap_paths)]
+        return [(position, Throttle(limit_mw=cap_mw)) for position, cap_mw in caps if cap_mw]
 
     def close(self) -> None:
         while self._channels:
@@ -181,9 +183,11 @@ class HwmonSource:
             return None
         meaning, number = found
         gauge = stem.startswith("power")
-        averaging_ms = read_int(path.with_name(f"{stem}_average_interval")) or chip.averaging_ms
-        caps = (read_int(path.with_name(f"{stem}_cap_{end}")) for end in ("min", "max", "default"))
-        limits = Limits(*(None if cap_uw is None else cap_uw // 1000 for cap_uw in caps))
+        interval = path.with_name(f"{stem}_average_interval")
+        averaging_ms = self._doubts.averaging_ms(read_int(interval), str(interval))
+        averaging_ms = averaging_ms or chip.averaging_ms
+        caps = [path.with_name(f"{stem}_cap_{end}") for end in ("min", "max", "default")]
+        limits = Limits(*map(self._limit_mw, caps))
         return Sensor(
             device=_device(chip, meaning, number, address, path),
             domain=meaning.domain,
@@ -193,9 +197,14 @@ class HwmonSource:
             label=f"{read_text(path.parent / 'name') or address} {label}".strip(),
             refresh_ns=chip.refresh_ms * 1_000_000,
             averaging_ns=averaging_ms * 1_000_000 if gauge else 0,
-            max_power_mw=(limits.max_mw or 0) * 3 // 2 or self._config.max_power_w * 1000,
+            max_power_mw=self._doubts.max_power_mw(
+                limits.max_mw, meaning.domain, self._config.max_power_w * 1000, str(caps[1])
+            ),
             limits=limits,
         )
+
+    def _limit_mw(self, path: Path) -> int | None:
+        return self._doubts.limit_mw(read_int(path), str(path), units_per_mw=1000)
 
 
 def _preferred(paths: Sequence[Path]) -> list[Path]:

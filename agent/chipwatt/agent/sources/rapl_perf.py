@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from chipwatt.agent.sensing.contract import (
     Quantity,
@@ -41,6 +41,10 @@ _ROOTS = (Domain.PACKAGE, Domain.DRAM)
 _REFRESH_NS = 1_000_000
 _PREEMPTED_NS = 200_000
 """A read takes microseconds; after this long another process ran between value and stamp."""
+_LEAST_SCALE_J, _MOST_SCALE_J = 1e-15, 1e-3
+_LONGEST_SCALE = 60
+_MOST_CPUS = 65_535
+_Value = TypeVar("_Value")
 _RESOLUTION_UJ = 61  # 2^-14 J, the register's usual step
 
 
@@ -83,13 +87,13 @@ class RaplPerfSource:
                 f"{self._pmu} does not exist: this CPU or kernel has no energy PMU "
                 "(module intel_rapl_perf, or a virtual machine)",
             )
-        pmu_type = int((self._pmu / "type").read_text())
+        pmu_type = _parsed(self._pmu / "type", _pmu_type, "the number of the PMU, such as 12")
         events = self._events()
         if not events:
             raise SourceUnavailable(
                 AbsentReason.NOT_PRESENT, f"{self._pmu}/events lists no energy event"
             )
-        cpus = _cpu_list((self._pmu / "cpumask").read_text())
+        cpus = _parsed(self._pmu / "cpumask", _cpu_list, "one CPU a package, such as 0,18")
         sensors: list[Sensor] = []
         try:
             for cpu, ordinal in zip(cpus, self._ordinals(cpus), strict=True):
@@ -136,8 +140,9 @@ class RaplPerfSource:
         for name, domain in _DOMAINS.items():
             path = self._pmu / "events" / name
             if path.exists():
-                scale = Fraction(path.with_name(f"{name}.scale").read_text().strip())
-                config = _event_config(path.read_text())
+                scale_path = path.with_name(f"{name}.scale")
+                scale = _parsed(scale_path, _scale, "joules a count, such as 2.3283e-10")
+                config = _parsed(path, _event_config, "event=, such as event=0x02")
                 events.append(_Event(domain, config, scale * 1_000_000))
         return events
 
@@ -164,15 +169,44 @@ class RaplPerfSource:
                 packages.append(int((topology / "physical_package_id").read_text()))
             except (OSError, ValueError):
                 return range(len(cpus))
-        return packages if len(set(packages)) == len(packages) else range(len(cpus))
+        told = len(set(packages)) == len(packages) and all(0 <= n <= _MOST_CPUS for n in packages)
+        return packages if told else range(len(cpus))
+
+
+def _parsed(path: Path, parse: Callable[[str], _Value], right: str) -> _Value:
+    """Read one file of the PMU; raises SourceUnavailable that names it and what is ``right``."""
+    try:
+        return parse(path.read_text(errors="replace").strip())
+    except OSError as error:
+        found = f"cannot be read ({error.strerror})"
+    except (ValueError, ZeroDivisionError, OverflowError):
+        found = f"shows {path.read_text(errors='replace').strip()!r:.40}"
+    raise SourceUnavailable(
+        AbsentReason.LIBRARY_FAILED,
+        f"{path} {found}, where the kernel writes {right}: a driver or a bind mount is in the way; "
+        "sensing.sources without rapl_perf leaves it out",
+    )
+
+
+def _pmu_type(text: str) -> int:
+    if not 0 <= int(text) < 1 << 31:
+        raise ValueError(text)
+    return int(text)
 
 
 def _event_config(text: str) -> int:
-    for term in text.strip().split(","):
-        key, _, value = term.partition("=")
-        if key == "event":
-            return int(value, 0)
-    raise SourceUnavailable(AbsentReason.NOT_PRESENT, f"event description {text!r} has no event=")
+    terms = dict(term.partition("=")[::2] for term in text.split(","))
+    config = int(terms.get("event", ""), 0)
+    if not 0 <= config < 1 << 64:
+        raise ValueError(text)
+    return config
+
+
+def _scale(text: str) -> Fraction:
+    # nan is in no range; a long text or exponent would take for ever as a fraction
+    if len(text) > _LONGEST_SCALE or not _LEAST_SCALE_J <= float(text) <= _MOST_SCALE_J:
+        raise ValueError(text)
+    return Fraction(text)
 
 
 def _cpu_list(text: str) -> list[int]:
@@ -181,7 +215,12 @@ def _cpu_list(text: str) -> list[int]:
     for part in text.strip().split(","):
         if part:
             first, _, last = part.partition("-")
-            cpus.extend(range(int(first), int(last or first) + 1))
+            least, most = int(first), int(last or first)
+            if not 0 <= least <= most <= _MOST_CPUS:
+                raise ValueError(text)
+            cpus.extend(range(least, most + 1))
+    if not cpus:
+        raise ValueError(text)
     return cpus
 
 

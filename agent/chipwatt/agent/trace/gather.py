@@ -9,7 +9,7 @@ from collections import Counter
 from fractions import Fraction
 
 from chipwatt.agent.sensing.contract import Quantity
-from chipwatt.agent.trace.model import Trace, TraceDevice
+from chipwatt.agent.trace.model import BRIDGE_NS, Trace, TraceDevice
 from chipwatt.agent.trace.text import NOTHING
 from chipwatt.core.errors import TraceError
 from chipwatt.core.model import DeviceKind
@@ -19,6 +19,7 @@ NOT_A_NUMBER = "not a number"
 BAD_STAMP = "no usable time stamp"
 DUPLICATE = "time stamp seen before"
 BACKWARDS = "time stamp goes back"
+AHEAD = "time stamp far ahead of those that follow"
 NEGATIVE = "negative value"
 IMPOSSIBLE = "impossible value"
 UNREADABLE = "unreadable row"
@@ -38,6 +39,8 @@ class Gather:
         """What rounding took from each device's newest sample."""
         self._rounded: dict[str, Fraction] = {}
         """What it took from the energy so far; only devices that lost something."""
+        self._before: dict[str, tuple[Fraction | None, Fraction | None]] = {}
+        """Both as they were before each device's newest sample."""
 
     def add(
         self,
@@ -67,14 +70,26 @@ class Gather:
             if device is None:
                 device = self._devices[label] = (kind, quantity, resolution_uj, [], [])
             stamps, values = device[3:]
+            if _leapt(stamps, stamp_unix_ns):
+                self._take_back(label, stamps, values)
             if stamps and stamp_unix_ns <= stamps[-1]:
                 self.skipped[DUPLICATE if stamp_unix_ns == stamps[-1] else BACKWARDS] += 1
             else:
+                self._before[label] = (self._rounded.get(label), self._rests.get(label))
                 stamps.append(stamp_unix_ns)
                 values.append(value)
                 if rest or self._rests.get(label):
                     self._round(label, quantity, stamps, values, rest)
                     self._rests[label] = rest
+
+    def _take_back(self, label: str, stamps: list[int], values: list[int]) -> None:
+        """Leave a device's newest sample out after all: its stamp was the wrong one."""
+        self.skipped[AHEAD] += 1
+        del stamps[-1], values[-1]
+        for book, before in zip((self._rounded, self._rests), self._before[label], strict=True):
+            book.pop(label, None)
+            if before is not None:
+                book[label] = before
 
     def _round(
         self, label: str, quantity: Quantity, stamps: list[int], values: list[int], rest: Fraction
@@ -85,6 +100,8 @@ class Gather:
             return
         before = self._rests.get(label, NOTHING)
         if quantity is Quantity.POWER_MW:
+            if stamps[-1] - stamps[-2] > BRIDGE_NS:
+                return
             lost += (before + rest) * (stamps[-1] - stamps[-2]) / 2_000_000
         else:
             rise = values[-1] - values[-2]
@@ -111,3 +128,10 @@ class Gather:
             for label, (kind, quantity, resolution_uj, stamps, values) in self._devices.items()
         )
         return Trace(name, format_name, devices, dict(self.skipped))
+
+
+def _leapt(stamps: list[int], stamp_unix_ns: int) -> bool:
+    """Return whether the newest stamp leapt over a hole that this one lies in."""
+    if len(stamps) < 2 or stamp_unix_ns >= stamps[-1]:
+        return False
+    return stamps[-2] < stamp_unix_ns and stamps[-1] - stamps[-2] > BRIDGE_NS

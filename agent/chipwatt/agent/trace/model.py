@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
+from typing import NamedTuple
 
 from chipwatt.agent.sensing.contract import Quantity
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.model import DeviceKind, Domain
 
 DOMAIN_OF_KIND = {
@@ -20,6 +22,21 @@ DOMAIN_OF_KIND = {
     DeviceKind.OTHER: Domain.BOARD,
 }
 """The domain that a trace's only series of a device stands for."""
+
+
+BRIDGE_NS = 30 * NS_PER_S
+"""A hole in a recording that is longer than this is a gap: nobody draws a line through it."""
+_HOLE_NS = 2 * NS_PER_S
+_HOLE_REFRESHES = 10
+
+
+class Holes(NamedTuple):
+    """Where a recording has no samples although many were due."""
+
+    number: int
+    longest_ns: int
+    gaps: int
+    """How many of them are too long for a line through them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +71,26 @@ class TraceDevice:
     def energy_uj(self) -> int:
         """The energy of the series, rounded down to µJ: exact, and computed from it alone.
 
-        A gauge's is the trapezoid over its samples. A counter's is the sum of its
-        rises: a fall is a reset, and nobody knows what the counter missed there.
+        A gauge's is the trapezoid over its samples, holes of more than ``BRIDGE_NS`` left
+        out. A counter's is the sum of its rises: a fall is a reset, and nobody knows
+        what the counter missed there.
         """
         if self.quantity is Quantity.ENERGY_UJ:
             return sum(max(0, later - earlier) for earlier, later in pairwise(self.values))
+        return self._twice_mw_ns // 2_000_000
+
+    @property
+    def _twice_mw_ns(self) -> int:
         samples = pairwise(zip(self.stamps_unix_ns, self.values, strict=True))
-        twice_mw_ns = sum((p0 + p1) * (t1 - t0) for (t0, p0), (t1, p1) in samples)
-        return twice_mw_ns // 2_000_000
+        return sum((p0 + p1) * (t1 - t0) for (t0, p0), (t1, p1) in samples if t1 - t0 <= BRIDGE_NS)
+
+    @property
+    def holes(self) -> Holes:
+        """Steps of at least 2 s and ten times the usual one."""
+        least_ns = max(_HOLE_NS, _HOLE_REFRESHES * self.refresh_ns)
+        steps = (later - earlier for earlier, later in pairwise(self.stamps_unix_ns))
+        found = [step for step in steps if step >= least_ns]
+        return Holes(len(found), max(found, default=0), sum(step > BRIDGE_NS for step in found))
 
     @property
     def rounding_uj(self) -> int:
@@ -70,9 +99,7 @@ class TraceDevice:
             return 0
         if self.quantity is Quantity.ENERGY_UJ:
             return floor(self.energy_uj + self.rounded) - self.energy_uj
-        samples = pairwise(zip(self.stamps_unix_ns, self.values, strict=True))
-        twice_mw_ns = sum((p0 + p1) * (t1 - t0) for (t0, p0), (t1, p1) in samples)
-        return floor(Fraction(twice_mw_ns, 2_000_000) + self.rounded) - self.energy_uj
+        return floor(Fraction(self._twice_mw_ns, 2_000_000) + self.rounded) - self.energy_uj
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ once, each level in one vectorised step.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 
+from chipwatt.collector.placement.topology_order import parents_first
 from chipwatt.core.tables import Array
 
 WHOLE_PPM = 1_000_000
@@ -30,6 +32,27 @@ class NodeKind(IntEnum):
     RACK = 6
     CHASSIS = 7
     HOST = 8
+    CHIP = 9
+    """Drawn from its host: what it draws is in the host's power already."""
+
+
+class Redundancy(IntEnum):
+    """How supply is doubled; numbers equal those of ``chipwatt.v1.Redundancy``."""
+
+    UNSPECIFIED = 0
+    N = 1
+    N_PLUS_1 = 2
+    TWO_N = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """What trips above a node."""
+
+    trip_curve: str = ""
+    """The operator's name of the curve."""
+    continuous_mw: int = 0
+    """What it carries for ever; 0: nobody said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +81,13 @@ class PowerNode:
     """Share of the budget that is never given away."""
     host: str = ""
     """Hosts only: hexadecimal id or name of the telemetry behind the node."""
+    derate_ppm: int = WHOLE_PPM
+    breaker: Breaker | None = None
+    redundancy: Redundancy = Redundancy.UNSPECIFIED
+    thermal_zone: str = ""
+    hw_class: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The operator's own, never a host's."""
 
     @property
     def allowed_mw(self) -> int:
@@ -75,12 +105,20 @@ class Level:
     starts: Array
     """Where each parent's edges begin."""
     parents: Array
+    above: Array
+    """Per edge its parent."""
+    turns: Array
+    """Per edge the place of its parent among those of the child."""
 
 
 class Topology:
-    """A checked graph. Raises ValueError where an edge leads nowhere or in a circle."""
+    """A checked graph. Raises ValueError where an edge leads nowhere or in a circle.
 
-    def __init__(self, nodes: Iterable[PowerNode]) -> None:
+    A ``version`` stands for the same nodes for ever, and a later one is larger.
+    """
+
+    def __init__(self, nodes: Iterable[PowerNode], version: int = 0) -> None:
+        self.version = version
         self.nodes = parents_first(nodes)
         self.index = {node.id: position for position, node in enumerate(self.nodes)}
         self.parents: list[list[int]] = [
@@ -94,13 +132,41 @@ class Topology:
         self.above, self.beneath = self._pairs()
         """Pairs (node, which of ``hosts``): the host hangs on the node, once however many ways."""
 
-    def subtree(self, root: str) -> list[PowerNode]:
-        """Return ``root`` and everything beneath it, parents first."""
-        inside = {self.index[root]}
+    @cached_property
+    def budget_mw(self) -> Array:
+        """Budget of every node; 0 where there is none."""
+        return np.array([node.budget_mw for node in self.nodes], dtype=np.float64)
+
+    @cached_property
+    def allowed_mw(self) -> Array:
+        """Budget less margin of every node; infinite where there is no budget."""
+        allowed = [node.allowed_mw if node.budget_mw else np.inf for node in self.nodes]
+        return np.array(allowed, dtype=np.float64)
+
+    @cached_property
+    def rated_mw(self) -> Array:
+        """Rating of every node; 0 where nobody said."""
+        return np.array([node.rated_mw for node in self.nodes], dtype=np.float64)
+
+    @cached_property
+    def chips(self) -> Array:
+        """Positions of chips."""
+        kinds = [node.kind is NodeKind.CHIP for node in self.nodes]
+        return np.flatnonzero(np.array(kinds, dtype=bool))
+
+    def subtree(self, root: str, depth: int = 0) -> list[PowerNode]:
+        """Return a root and what is beneath it, parents first.
+
+        An empty ``root`` stands for every root; ``depth`` counts levels beneath it, 0: all.
+        """
+        levels: dict[int, int] = {self.index[root]: 0} if root else {}
         for position, parents in enumerate(self.parents):
-            if not inside.isdisjoint(parents):
-                inside.add(position)
-        return [self.nodes[position] for position in sorted(inside)]
+            if not root and not parents:
+                levels[position] = 0
+            above = [levels[parent] for parent in parents if parent in levels]
+            if above and position not in levels:
+                levels[position] = min(above) + 1
+        return [self.nodes[i] for i in sorted(levels) if not depth or levels[i] <= depth]
 
     def unrated_beneath_budgets(self) -> list[str]:
         """Return hosts under a budget without a rating: nobody can say what they draw unheard."""
@@ -108,6 +174,22 @@ class Topology:
         rows = np.unique(self.beneath[budgeted[self.above]]).tolist()
         found = (self.nodes[self.hosts[row]] for row in rows)
         return [node.id for node in found if not node.rated_mw]
+
+    def least_on_the_way_up(self, values: Array) -> tuple[Array, Array]:
+        """Return per node the least value of itself and its ancestors, and whose it is.
+
+        Of equal ones the nearest on the way, then the first parent's.
+        """
+        least, whose = values.copy(), np.arange(len(values))
+        for level in reversed(self.levels):
+            # Several edges lead to one child: turn by turn, so that each sees the last.
+            for turn in np.unique(level.turns).tolist():
+                edges = level.turns == turn
+                child, parent = level.children[edges], level.above[edges]
+                lower = least[parent] < least[child]
+                least[child[lower]] = least[parent[lower]]
+                whose[child[lower]] = whose[parent[lower]]
+        return least, whose
 
     def carry_up(self, loads: Array) -> None:
         """Add every node's load to its parents', by share; rows are nodes, in place."""
@@ -117,19 +199,17 @@ class Topology:
 
     def _levels(self) -> list[Level]:
         depth = [0] * len(self.nodes)
-        edges: dict[int, list[tuple[int, int, float]]] = {}
+        edges: dict[int, list[tuple[int, int, float, int]]] = {}
         for child, node in enumerate(self.nodes):
             depth[child] = 1 + max((depth[parent] for parent in self.parents[child]), default=-1)
-            for position, parent in zip(self.parents[child], node.parents, strict=True):
-                edge = (position, child, parent.share_ppm / WHOLE_PPM)
+            for turn, parent in enumerate(node.parents):
+                edge = (self.parents[child][turn], child, parent.share_ppm / WHOLE_PPM, turn)
                 edges.setdefault(depth[child], []).append(edge)
         levels = []
         for _, of_level in sorted(edges.items(), reverse=True):
-            parents, children, shares = zip(*sorted(of_level), strict=True)
-            unique, starts = np.unique(np.array(parents), return_index=True)
-            levels.append(
-                Level(np.array(children), np.array(shares)[:, np.newaxis], starts, unique)
-            )
+            parents, children, shares, turns = map(np.array, zip(*sorted(of_level), strict=True))
+            unique, starts = np.unique(parents, return_index=True)
+            levels.append(Level(children, shares[:, np.newaxis], starts, unique, parents, turns))
         return levels
 
     def _pairs(self) -> tuple[Array, Array]:
@@ -141,52 +221,6 @@ class Topology:
                 found[parent] |= found[child]
         above = np.repeat(np.arange(len(found)), [len(rows) for rows in found])
         return above, np.array([row for rows in found for row in sorted(rows)], dtype=np.int64)
-
-
-def parents_first(nodes: Iterable[PowerNode]) -> tuple[PowerNode, ...]:
-    """Return ``nodes`` with every parent before its children.
-
-    Raises ValueError where a parent is missing or nodes feed each other in a circle.
-    """
-    waiting = {node.id: node for node in nodes}
-    ways = {node.id: len(node.parents) for node in waiting.values()}
-    children: dict[str, list[str]] = {}
-    for node in waiting.values():
-        for parent in node.parents:
-            if parent.id not in waiting:
-                raise ValueError(f"{node.id!r} names an unknown parent {parent.id!r}")
-            children.setdefault(parent.id, []).append(node.id)
-    ready = [name for name, count in ways.items() if not count]
-    for name in ready:  # grows while it is walked
-        for child in children.get(name, ()):
-            ways[child] -= 1
-            if not ways[child]:
-                ready.append(child)
-    if len(ready) != len(waiting):
-        raise ValueError("nodes feed each other in a circle: " + " -> ".join(find_cycle(waiting)))
-    return tuple(waiting[name] for name in ready)
-
-
-def find_cycle(nodes: dict[str, PowerNode]) -> list[str]:
-    """Return the ids along one circle, the first again at the end; empty where there is none."""
-    done: set[str] = set()
-    for start, first in nodes.items():
-        if start in done:
-            continue
-        way, ahead, on_way = [start], [iter(first.parents)], {start}
-        while way:
-            onward = next((p.id for p in ahead[-1] if p.id in nodes and p.id not in done), None)
-            if onward is None:  # a node is outside every circle once all its parents are
-                ahead.pop()
-                done.add(way[-1])
-                on_way.remove(way.pop())
-            elif onward in on_way:
-                return [*way[way.index(onward) :], onward]
-            else:
-                way.append(onward)
-                ahead.append(iter(nodes[onward].parents))
-                on_way.add(onward)
-    return []
 
 
 def flat(hosts: Sequence[tuple[str, str]]) -> Topology:

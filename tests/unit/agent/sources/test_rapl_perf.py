@@ -118,3 +118,50 @@ def test_without_privilege_the_fix_is_named() -> None:
         pytest.skip("this kernel lets everybody count system-wide")
     assert result.stdout.startswith("PERMISSION_DENIED")
     assert "CAP_PERFMON" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("type", "garbage"),
+        ("type", ""),
+        ("type", "99999999999999999999"),
+        ("cpumask", None),
+        ("cpumask", ""),
+        ("cpumask", "0-99999999999"),
+        ("cpumask", "3-1"),
+        ("events/energy-pkg", "umask=1"),
+        ("events/energy-pkg", "event=0x1ffffffffffffffff"),
+        ("events/energy-pkg.scale", "nan"),
+        ("events/energy-pkg.scale", "1e-999999999"),
+        ("events/energy-pkg.scale", "-1"),
+        ("events/energy-pkg.scale", None),
+    ],
+)
+def test_a_malformed_pmu_is_told_with_its_file_and_what_is_right(
+    tmp_path: Path, file: str, text: str | None
+) -> None:
+    make_event_source(tmp_path)
+    path = tmp_path / "bus/event_source/devices/power" / file
+    path.unlink()
+    if text is not None:
+        path.write_text(text + "\n")
+    with pytest.raises(SourceUnavailable) as absent:
+        RaplPerfSource(RaplPerfConfig(sysfs=tmp_path)).open()
+    assert absent.value.reason is AbsentReason.LIBRARY_FAILED
+    assert absent.value.detail.startswith(f"{path} ")
+    assert "where the kernel writes" in absent.value.detail
+
+
+@pytest.mark.parametrize("package", [-1, 70_000])
+def test_package_numbers_that_cannot_be_give_way_to_positions(tmp_path: Path, package: int) -> None:
+    make_event_source(tmp_path)
+    place_cpu(tmp_path, 0, package)
+    source = RaplPerfSource(RaplPerfConfig(sysfs=tmp_path))
+    try:
+        sensors = source.open()
+    except SourceUnavailable:
+        pytest.skip("system-wide perf events are not allowed here")
+    finally:
+        source.close()
+    assert {str(sensor.device) for sensor in sensors} == {"cpu/0"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipwatt.agent.sensing.contract import Quantity
-from chipwatt.agent.trace.model import Trace, TraceDevice
+from chipwatt.agent.trace.model import BRIDGE_NS, Trace, TraceDevice
 from chipwatt.core.model import DeviceKind, Domain
 
 T0 = 1_700_000_000_000_000_000
@@ -49,7 +49,9 @@ def test_refresh_is_the_median_gap() -> None:
         st.tuples(st.integers(1, 10**12), st.integers(0, 10**9)), min_size=1, max_size=60
     )
 )  # fmt: skip
-def test_the_trapezoid_equals_exact_fractions(steps: list[tuple[int, int]]) -> None:
+def test_the_trapezoid_equals_exact_fractions_but_for_long_holes(
+    steps: list[tuple[int, int]],
+) -> None:
     t, samples = 0, {}
     for gap, power in steps:
         t += gap
@@ -57,7 +59,7 @@ def test_the_trapezoid_equals_exact_fractions(steps: list[tuple[int, int]]) -> N
     points = list(samples.items())
     exact = sum(
         (Fraction((p0 + p1) * (t1 - t0), 2_000_000)
-        for (t0, p0), (t1, p1) in pairwise(points)), Fraction()
+        for (t0, p0), (t1, p1) in pairwise(points) if t1 - t0 <= BRIDGE_NS), Fraction()
     )  # fmt: skip
     assert gauge(samples).energy_uj == exact // 1
 

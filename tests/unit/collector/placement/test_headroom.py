@@ -2,20 +2,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chipwatt.collector.forecast.contract import Predictor
 from chipwatt.collector.latest import Latest
-from chipwatt.collector.placement.headroom import (
-    STALE_AFTER_S,
-    NodeHeadroom,
-    Predictor,
-    Quality,
-    compute_headroom,
-    trust_beneath,
-)
+from chipwatt.collector.placement.headroom import NodeHeadroom, headrooms
+from chipwatt.collector.placement.host_watch import STALE_AFTER_S
+from chipwatt.collector.placement.outlook import DEFAULT_HORIZON_S, DEFAULT_QUANTILE, Outlook
+from chipwatt.collector.placement.predictions import Predictions
+from chipwatt.collector.placement.sums import Sums
 from chipwatt.collector.placement.topology import NodeKind, Parent, PowerNode, Topology
+from chipwatt.collector.placement.trust import Quality
 from chipwatt.collector.rings import RING_S
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.model import Flag
@@ -48,9 +48,22 @@ def latest_of(*series: Series | None) -> Latest:
     return latest
 
 
-def answers(topology: Topology, latest: Latest, now_ns: int = NOW_NS) -> dict[str, NodeHeadroom]:
+def outlook_at(topology: Topology, latest: Latest, now_ns: int = NOW_NS) -> Outlook:
+    """Return the outlook of a collector that has just read its newest state back."""
     hosts = [latest.resolve(a_host(number).hex()) for number in range(len(topology.hosts))]
-    return {a.node_id: a for a in compute_headroom(topology, hosts, latest, now_ns)}
+    sums = Sums(topology, latest)
+    sums.resolve(hosts, now_ns // NS_PER_S)
+    now = sums.look(now_ns // NS_PER_S)
+    predictions = Predictions(topology, sums.hung)
+    predictions.take(sums.bins(now.second - RING_S + 1, now.final_s))
+    return Outlook("now", now_ns, now, np.zeros(len(topology.nodes)), predictions)
+
+
+def answers(topology: Topology, latest: Latest, now_ns: int = NOW_NS) -> dict[str, NodeHeadroom]:
+    outlook = outlook_at(topology, latest, now_ns)
+    every = range(len(topology.nodes))
+    asked = [(DEFAULT_HORIZON_S, DEFAULT_QUANTILE)]
+    return {a.node_id: a for a in headrooms(outlook, every, asked)}
 
 
 def constant(mean_mw: int, peak_mw: int | None, first: int = 1, last: int = RING_S) -> Series:
@@ -74,7 +87,7 @@ def test_peaks_at_different_times_do_not_add_up() -> None:
     assert got["site"].now_mw == 200 * W
     assert got["site"].mean_mw == pytest.approx(200 * W + 400 * W / RING_S, abs=1)
     assert got["site"].headroom_mw == 490 * W
-    assert got["site"].trust.quality == ()
+    assert got["site"].trust.quality == (Quality.COLD_START,)  # ten minutes score nothing yet
     assert got["site"].trust.reporting_ppm == 1_000_000
     assert got["site"].trust.predictor is Predictor.RECENT_MAX
     assert got["site"].trust.as_of_unix_ns == NOW_NS
@@ -118,10 +131,14 @@ def test_an_exceeded_budget_is_negative_headroom() -> None:
 
 def test_a_silent_host_counts_with_its_nameplate() -> None:
     gone = constant(100 * W, 120 * W, last=RING_S - STALE_AFTER_S - 1)
+    outlook = outlook_at(site(rated_mw=700 * W), latest_of(constant(100 * W, 120 * W), gone))
+    assert outlook.peak_1s_mw.tolist() == [800 * W, 100 * W, 700 * W]
     got = answers(site(rated_mw=700 * W), latest_of(constant(100 * W, 120 * W), gone))
-    assert got["site"].predicted_peak_mw == 820 * W
+    # N-sigma takes the fall of what is measured for a swing.
+    assert got["site"].trust.predictor is Predictor.N_SIGMA
+    assert 820 * W < got["site"].predicted_peak_mw < 1_000 * W
     assert got["site"].now_mw == 800 * W
-    assert set(got["site"].trust.quality) == {Quality.STALE, Quality.PARTIAL}
+    assert set(got["site"].trust.quality) == {Quality.STALE, Quality.PARTIAL, Quality.COLD_START}
     assert got["site"].trust.reporting_ppm == 500_000
     assert got["site"].trust.staleness_ms == STALE_AFTER_S * 1_000
     assert got["h1"].trust.predictor is Predictor.NAMEPLATE
@@ -135,7 +152,7 @@ def test_a_silent_host_without_nameplate_counts_with_its_highest_peak() -> None:
 def test_a_host_never_heard_of() -> None:
     got = answers(site(rated_mw=700 * W), latest_of(constant(100 * W, 120 * W), None))
     assert got["site"].predicted_peak_mw == 820 * W
-    assert got["site"].trust.quality == (Quality.PARTIAL,)
+    assert got["site"].trust.quality == (Quality.PARTIAL, Quality.COLD_START)
     nobody = answers(site(budget_mw=1_000 * W), latest_of(None, None))["site"]
     assert nobody.trust.reporting_ppm == 0
 
@@ -166,7 +183,8 @@ def test_short_history_and_models_are_told() -> None:
     latest = Latest()
     model = [a_second(T0_S + s, 5, 6, flags=Flag.ESTIMATED) for s in range(1, RING_S + 1)]
     latest.on_commit([a_batch(a_host(0), Records(host_seconds=tuple(model)))])
-    assert answers(site(hosts=1), latest)["h0"].trust.quality == (Quality.ESTIMATED_CHILD,)
+    told = answers(site(hosts=1), latest)["h0"].trust.quality
+    assert told == (Quality.COLD_START, Quality.ESTIMATED_CHILD)
 
 
 def test_a_topology_without_hosts() -> None:
@@ -174,13 +192,6 @@ def test_a_topology_without_hosts() -> None:
     got = answers(topology, Latest())["site"]
     assert (got.predicted_peak_mw, got.headroom_mw) == (0, 7 * W)
     assert got.trust.quality == ()
-
-
-def test_trust_beneath_one_node() -> None:
-    topology, latest = site(), latest_of(constant(1, 1), None)
-    hosts = [a_host(0), None]
-    assert trust_beneath(topology, "", hosts, latest, NOW_NS).reporting_ppm == 500_000
-    assert trust_beneath(topology, "h0", hosts, latest, NOW_NS).reporting_ppm == 1_000_000
 
 
 @st.composite

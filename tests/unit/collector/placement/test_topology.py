@@ -10,9 +10,9 @@ from chipwatt.collector.placement.topology import (
     Parent,
     PowerNode,
     Topology,
-    find_cycle,
     flat,
 )
+from chipwatt.collector.placement.topology_order import find_cycle
 from chipwatt.v1 import placement_pb2
 
 
@@ -107,6 +107,44 @@ def test_beneath_counts_each_host_once(nodes: list[PowerNode]) -> None:
         assert sorted(hosts) == sorted(
             n.id for n in topology.nodes if n.id in below and n.kind is NodeKind.HOST
         )
+
+
+@given(graphs(), st.data())
+def test_the_least_on_the_way_up_is_that_of_some_ancestor(
+    nodes: list[PowerNode], data: st.DataObject
+) -> None:
+    topology = Topology(nodes)
+    count = len(topology.nodes)
+    value = st.one_of(st.integers(-5, 5).map(float), st.just(float("inf")))
+    values = np.array(data.draw(st.lists(value, min_size=count, max_size=count)))
+    least, whose = topology.least_on_the_way_up(values)
+
+    def above(position: int) -> set[int]:
+        return {position}.union(*(above(parent) for parent in topology.parents[position]))
+
+    for position in range(count):
+        assert least[position] == min(values[i] for i in above(position))
+        assert whose[position] in above(position)
+        assert values[whose[position]] == least[position]
+        if values[position] == least[position]:
+            assert whose[position] == position
+
+
+def test_depth_counts_levels_beneath_the_root() -> None:
+    topology = Topology(
+        [
+            node("site"),
+            node("a", "site"),
+            node("b", "a"),
+            node("rack", "b", "site"),
+            node("h", "rack", kind=NodeKind.HOST),
+            node("other"),
+        ]
+    )
+    assert [n.id for n in topology.subtree("site", 1)] == ["site", "a", "rack"]
+    assert [n.id for n in topology.subtree("", 1)] == ["site", "other", "a", "rack"]
+    assert [n.id for n in topology.subtree("a", 2)] == ["a", "b", "rack"]
+    assert len(topology.subtree("")) == 6
 
 
 def test_subtree_of_a_dual_fed_rack() -> None:

@@ -8,12 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipwatt.collector.placement.topology import NodeKind, Parent
-from chipwatt.collector.placement.topology_file import (
-    load_topology,
-    parse_power_mw,
-    parse_topology,
-)
+from chipwatt.collector.placement.topology import Breaker, NodeKind, Parent, Redundancy
+from chipwatt.collector.placement.topology_file import load_topology, parse_topology
+from chipwatt.collector.placement.topology_node import parse_power_mw
 from chipwatt.core.errors import TopologyError
 
 GOOD = """\
@@ -29,6 +26,8 @@ kind = "pdu"
 parents = [{ id = "hall", feed = "A" }]
 rated = "40kW"
 derate = 0.8
+breaker = { trip_curve = "C63", continuous = "34kW" }
+redundancy = "N+1"
 
 [[node]]
 id = "pdu-b"
@@ -41,6 +40,15 @@ kind = "host"
 parents = [{ id = "pdu-a", feed = "A", share = 0.6 }, { id = "pdu-b", feed = "B", share = 0.4 }]
 rated = "10200W"
 host = "00112233445566778899aabbccddeeff"
+thermal_zone = "aisle-3"
+hw_class = "hgx-h100"
+labels = { room = "3" }
+
+[[node]]
+id = "n1-gpu-0"
+kind = "chip"
+parents = ["n1"]
+rated = "700W"
 """
 EXAMPLE = Path(__file__).parents[4] / "packaging" / "config" / "topology.toml"
 
@@ -73,6 +81,12 @@ def test_reads_every_field() -> None:
     assert host.kind is NodeKind.HOST
     assert host.parents == (Parent("pdu-a", "A", 600_000), Parent("pdu-b", "B", 400_000))
     assert host.host == "00112233445566778899aabbccddeeff"
+    assert (host.thermal_zone, host.hw_class, host.labels) == ("aisle-3", "hgx-h100", {"room": "3"})
+    assert by_id["pdu-a"].derate_ppm == 800_000
+    assert by_id["pdu-a"].breaker == Breaker("C63", 34_000_000)
+    assert by_id["pdu-a"].redundancy is Redundancy.N_PLUS_1
+    assert (by_id["pdu-b"].breaker, by_id["pdu-b"].redundancy) == (None, Redundancy.UNSPECIFIED)
+    assert by_id["n1-gpu-0"].kind is NodeKind.CHIP
 
 
 def test_the_shipped_example_is_right() -> None:
@@ -95,15 +109,15 @@ def test_shares_left_out_are_even_and_whole() -> None:
         (
             '["hall"]',
             '["hal"]',
-            "site.toml:15: node 'pdu-b' has an unknown parent 'hal'; did you mean 'hall'?",
+            "site.toml:17: node 'pdu-b' has an unknown parent 'hal'; did you mean 'hall'?",
         ),
-        ('id = "pdu-b"', 'id = "hall"', "site.toml:15: the id 'hall' is taken by an earlier node"),
+        ('id = "pdu-b"', 'id = "hall"', "site.toml:17: the id 'hall' is taken by an earlier node"),
         (
             'kind = "site"',
             'kind = "site"\nparents = ["n1"]',
             "site.toml:2: node 'hall' hangs on 'n1', a host, which feeds nobody",
         ),
-        ("0.4 }", "0.3 }", "site.toml:20: node 'n1': the shares of its parents sum to 0.9, not 1"),
+        ("0.4 }", "0.3 }", "site.toml:22: node 'n1': the shares of its parents sum to 0.9, not 1"),
         ('"40kW"', '"-40kW"', "site.toml:8: node 'pdu-a': rated: power must be above 0"),
         ('"40kW"', "40", "site.toml:8: node 'pdu-a': rated: power is text with a unit"),
         ('"40kW"', '"40kVA"', "rated: power is text with a unit"),
@@ -114,7 +128,15 @@ def test_shares_left_out_are_even_and_whole() -> None:
         ("0.05", "true", "safety_margin is a number from 0 to 1"),
         ('rated = "40kW"', 'rated = "40kW"\nbudget = "50kW"', "budget '50kW' is above its rating"),
         ('rated = "40kW"', 'host = "x"', "only a node of kind 'host' has a host"),
-        ('id = "hall"\n', "", "a [[node]] has no id"),
+        ('id = "hall"\n', "", "site.toml:1: a node has no id"),
+        ('id = "hall"', "id = 7", "site.toml:2: id is text, not 7"),
+        ('"N+1"', '"3N"', "site.toml:8: node 'pdu-a': redundancy '3N' is not one of N, N+1, 2N"),
+        ('"34kW"', '"-1W"', "node 'pdu-a': breaker: continuous: power must be above 0"),
+        ("trip_curve", "curve", "unknown key 'curve'; did you mean 'trip_curve'?"),
+        ('room = "3"', "room = 3", "labels: 'room' is text, not 3"),
+        ('parents = ["n1"]', 'parents = ["hall"]', "'n1-gpu-0' hangs on 'hall'; a chip hangs on a"),
+        ('parents = ["n1"]', "parents = []", "node 'n1-gpu-0' is a chip, which hangs on one host"),
+        ('kind = "site"', 'kind = "site"\nparents = ["n1-gpu-0"]', "a chip, which feeds nobody"),
         ("[[node]]\nid", "[[nodes]]\nid", "unknown key 'nodes'; did you mean 'node'?"),
         ('["hall"]', '"hall"', "parents is a list"),
         ('["hall"]', '["hall", "hall"]', "parent 'hall' stands there twice"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chipwatt.collector.placement.headroom import Quality
 from chipwatt.collector.placement.topology import NodeKind, Parent, PowerNode, Topology
+from chipwatt.collector.placement.trust import Quality
 from unit.collector.placement.test_headroom import W, answers, constant, latest_of
 
 
@@ -25,6 +25,6 @@ def test_what_nobody_knows_is_not_given_away() -> None:
     assert (got["site"].predicted_peak_mw, got["site"].headroom_mw) == (5_000 * W, -500 * W)
     assert got["a"].predicted_peak_mw == 120 * W
     assert got["a"].headroom_mw == -500 * W
-    assert got["a"].trust.quality == ()
+    assert got["a"].trust.quality == (Quality.COLD_START,)
     heard = answers(topology, latest_of(*[constant(100 * W, 120 * W)] * 2))
     assert heard["site"].headroom_mw == 4_500 * W - 240 * W

@@ -1,0 +1,84 @@
+"""How every predictor has held over the last seven days: coverage and pinball loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from chipwatt.collector.forecast.alpha import SCORED
+from chipwatt.collector.forecast.carry import State
+from chipwatt.collector.forecast.contract import KINDS, Calibration, Predictor
+from chipwatt.core.tables import Array
+
+_DAY_S = 86_400
+_DAYS = 8
+"""Seven whole days and the one that is running."""
+_COUNT, _HELD, _OVER, _UNDER = range(4)
+
+
+class Book:
+    """Sums by day, horizon, predictor and quantile, and kind of node."""
+
+    def __init__(self, horizons_s: tuple[int, ...]) -> None:
+        self._horizons_s = horizons_s
+        shape = (_DAYS, len(horizons_s), len(Predictor) + 1, len(SCORED), KINDS, 4)
+        self._sums = np.zeros(shape)
+        self._day = -1
+
+    def enter(
+        self, second: int, horizon: int, predictor: Predictor, scored: Array, kinds: Array
+    ) -> None:
+        """Enter closed windows.
+
+        ``scored`` has rows (peak, prediction) as shares of the scale, NaN where nothing
+        was predicted; for CONFORMAL a prediction row for each scored quantile, for the
+        others a single one that is judged at all of them.
+        """
+        self._turn(second // _DAY_S)
+        peak, predictions = scored[0], scored[1:]
+        page = self._sums[self._day % _DAYS, horizon, predictor]
+        for row, predicted in enumerate(predictions):
+            said = ~np.isnan(predicted)
+            off = np.where(said, peak - predicted, 0.0)
+            # The allowance is single precision: a peak held at the cap has not broken it.
+            facts = (said, said & (off <= 1e-6), np.maximum(off, 0.0), np.maximum(-off, 0.0))
+            for fact, values in enumerate(facts):
+                by_kind = np.bincount(kinds, weights=values, minlength=KINDS)
+                rows = slice(None) if len(predictions) == 1 else row
+                page[rows, :, fact] += by_kind
+
+    def _turn(self, day: int) -> None:
+        for passed in range(max(self._day + 1, day - _DAYS + 1), day + 1):
+            self._sums[passed % _DAYS] = 0.0
+        self._day = max(self._day, day)
+
+    def read(self, predictor: Predictor, kind: int, horizon_s: int, quantile: float) -> Calibration:
+        """Return what holds for the scored quantile that is nearest."""
+        nearest = int(np.argmin(np.abs(np.array(SCORED) - quantile)))
+        horizon = self._horizons_s.index(horizon_s)
+        sums = self._sums[:, horizon, predictor, nearest, kind].sum(axis=0)
+        count = sums[_COUNT] or np.nan
+        at = SCORED[nearest]
+        return Calibration(
+            predictor=predictor,
+            kind=kind,
+            horizon_s=horizon_s,
+            quantile=at,
+            windows=int(sums[_COUNT]),
+            coverage=float(sums[_HELD] / count),
+            pinball=float((at * sums[_OVER] + (1.0 - at) * sums[_UNDER]) / count),
+        )
+
+    def all(self) -> Iterator[Calibration]:
+        """Yield everything that has at least one window."""
+        filled = self._sums[..., _COUNT].sum(axis=0) > 0
+        for horizon, predictor, quantile, kind in np.argwhere(filled).tolist():
+            yield self.read(Predictor(predictor), kind, self._horizons_s[horizon], SCORED[quantile])
+
+    def state(self) -> State:
+        return {"sums": self._sums, "day": np.array(self._day)}
+
+    def restore(self, state: State) -> None:
+        self._sums[:] = state["sums"]
+        self._day = int(state["day"])

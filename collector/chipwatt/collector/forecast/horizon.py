@@ -1,0 +1,223 @@
+"""One horizon of the forecast: what a margin is added to, how it is read and how it is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chipwatt.collector.forecast.alpha import SCORED, Alpha
+from chipwatt.collector.forecast.calibration import Book
+from chipwatt.collector.forecast.carry import State, prefixed, under
+from chipwatt.collector.forecast.classic import classic_mw
+from chipwatt.collector.forecast.cohorts import BINS, Cohorts
+from chipwatt.collector.forecast.contract import ForecastConfig, Predictor
+from chipwatt.collector.forecast.levels import SETTLE_S, Levels
+from chipwatt.collector.forecast.nodes import EVERY, Nodes, Which
+from chipwatt.collector.forecast.pending import Closed, Pending
+from chipwatt.collector.forecast.recent import Recent
+from chipwatt.collector.forecast.scores import RING, Scores
+from chipwatt.collector.forecast.slopes import Slopes
+from chipwatt.collector.forecast.template import SERVED_DAYS, SHADOW_DAYS, Template
+from chipwatt.core.tables import Array
+
+MIN_SCORES = 50
+_BINNED_STRANGERS = 500
+"""Windows without a common second from which on a volatility bin speaks for itself."""
+_KEPT = (Predictor.RC_LIKE, Predictor.N_SIGMA, Predictor.RECENT_MAX)
+"""Rules whose answer is kept until its window closes; a nameplate needs no keeping."""
+_TOUCH = 1.0 + 1e-6
+"""A peak held at the cap is not above it by single precision."""
+
+
+def fast_s(horizon_s: int) -> float:
+    """Return the half-life of the level that follows the load: half a horizon, or ten minutes."""
+    return min(horizon_s / 2, 600.0)
+
+
+def slow_s(horizon_s: int) -> float:
+    """Return the half-life of the level that the load returns to: ten horizons, or an hour."""
+    return min(10.0 * horizon_s, 3_600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that the horizons share."""
+
+    nodes: Nodes
+    levels: Levels
+    recent: Recent
+    template: Template | None
+    cohorts: Cohorts
+    scores: Scores
+    book: Book
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the conformal predictions of some nodes stand on."""
+
+    base_mw: Array
+    template_mw: Array
+    rings: Array
+    scores: Array
+    ready: Array
+    """Enough is known of the node and of its cohort."""
+
+
+class Horizon:
+    """State and method of one horizon, ``number`` among all."""
+
+    def __init__(
+        self, number: int, config: ForecastConfig, parts: Parts, half_lives_s: Sequence[float]
+    ) -> None:
+        self.horizon_s = config.horizons_s[number]
+        self._number = number
+        self._parts = parts
+        self._fast = half_lives_s.index(fast_s(self.horizon_s))
+        self._slow = half_lives_s.index(slow_s(self.horizon_s))
+        self._slopes = Slopes(len(parts.cohorts.keys))
+        nodes = len(parts.nodes.ids)
+        rows = len(SCORED) + len(_KEPT)
+        self.pending = Pending(self.horizon_s, config.lag_s, config.origins, rows, nodes)
+        self.alpha = Alpha(nodes, config.origins)
+        self._bins = np.zeros(nodes, dtype=np.uint8)
+        self._min_binned = min(_BINNED_STRANGERS * config.origins, RING)
+
+    def due(self, second: int, last: int) -> bool:
+        """Return whether an origin lies between two bins; horizons take turns."""
+        turn, stride = 2 * self._number, self.pending.stride_s
+        return (second + turn) // stride != (last + turn) // stride
+
+    def basis(self, which: Which = EVERY) -> Basis:
+        """Return base, template and ring of each node."""
+        parts = self._parts
+        slow, swing = self._levels(which)
+        base = slow + self._slopes.slope[parts.cohorts.of[which]] * swing
+        template = np.zeros(len(base))
+        with_template = np.zeros(len(base), dtype=np.int64)
+        cohort = parts.cohorts.of[which]
+        pool = np.full(len(base), BINS, dtype=np.int64)
+        if parts.template is not None and self.horizon_s in parts.template.horizons_s:
+            ring = parts.cohorts.ring(self._number, cohort, with_template + 1, pool)
+            served = parts.template.days(self.horizon_s)[which] >= SERVED_DAYS
+            served &= parts.scores.counts[ring] >= MIN_SCORES
+            rise = parts.template.rise_mw(self.horizon_s)[which]
+            template = np.where(served, rise, template)
+            with_template[served] = 1
+        binned = parts.cohorts.ring(self._number, cohort, with_template, self._bins[which])
+        pooled = parts.cohorts.ring(self._number, cohort, with_template, pool)
+        counts = parts.scores.counts
+        rings = np.where(counts[binned] >= self._min_binned, binned, pooled)
+        parts.scores.settle(np.unique(rings))
+        held = parts.scores.held(rings)
+        ready = (held >= MIN_SCORES) & (parts.levels.age_s[which] >= SETTLE_S)
+        return Basis(base, template, rings, held, ready)
+
+    def _levels(self, which: Which = EVERY) -> tuple[Array, Array]:
+        """Return the slow level, and by how much the fast one is above it."""
+        level = self._parts.levels.level_mw
+        slow = level[self._slow, which]
+        return slow, level[self._fast, which] - slow
+
+    def conformal_mw(self, basis: Basis, quantile: float, which: Which = EVERY) -> Array:
+        """Return base, template and margin in one sum, of the measured part, not held anywhere."""
+        parts = self._parts
+        alpha = self.alpha.at(quantile, which)
+        margin, finite = parts.scores.margins(basis.rings, alpha)
+        raw = basis.base_mw + basis.template_mw + parts.nodes.scale_mw[which] * margin
+        if not finite.all():
+            # No score is high enough for this quantile: the highest, or N-sigma above it.
+            raw = np.where(finite, raw, np.maximum(raw, parts.recent.n_sigma_mw(which)))
+        unheld: Array = raw
+        return unheld
+
+    def exceeds(self, basis: Basis, limit_mw: Array, which: Which = EVERY) -> Array:
+        """Return the probability that the measured part's peak is above a limit."""
+        over = limit_mw - basis.base_mw - basis.template_mw
+        above = self._parts.scores.above(basis.rings, over / self._parts.nodes.scale_mw[which])
+        return self.alpha.share(above, which)
+
+    def open(self, second: int) -> None:
+        """Begin a window with what every predictor says now."""
+        parts, nodes = self._parts, self._parts.nodes
+        volatility = parts.levels.volatility_mw(self._fast) / nodes.scale_mw
+        self._bins = parts.cohorts.bins(self._number, volatility, parts.levels.settled)
+        basis = self.basis()
+        rise = np.full(len(nodes.ids), np.nan)
+        if parts.template is not None and self.horizon_s in parts.template.horizons_s:
+            known = parts.template.days(self.horizon_s) >= SHADOW_DAYS
+            rise = np.where(known, parts.template.rise_mw(self.horizon_s), np.nan)
+        usable = nodes.whole & parts.levels.settled
+        slow, swing = self._levels()
+        rows = self.pending.open(second, slow, swing, rise, self._bins, usable)
+        now, cap = nodes.mean_mw, np.maximum(nodes.cap_mw(), nodes.mean_mw)
+        for row, quantile in enumerate(SCORED):
+            held = np.clip(self.conformal_mw(basis, quantile), now, cap)
+            rows[row] = np.where(basis.ready, held, np.nan)
+        for row, predictor in enumerate(_KEPT, start=len(SCORED)):
+            rows[row] = classic_mw(predictor, nodes, parts.recent)
+
+    def close(self, second: int) -> None:
+        """Score every window that has ended, and learn from it."""
+        for closed in self.pending.closed(second):
+            if closed.whole.any():
+                self._learn(closed)
+                self._enter(second, closed)
+
+    def _learn(self, closed: Closed) -> None:
+        parts = self._parts
+        which = np.flatnonzero(closed.whole)
+        scale, cohort = parts.nodes.scale_mw, parts.cohorts.of
+        over_slow = closed.highest_mw - closed.slow_mw
+        self._slopes.learn(
+            cohort[which], (closed.swing_mw / scale)[which], (over_slow / scale)[which]
+        )
+        # Scored with the slope of today, which is the one that the margin will be added to.
+        rise = over_slow - self._slopes.slope[cohort] * closed.swing_mw
+        self._push(closed, 0, rise, closed.whole)
+        with_template = closed.whole & ~np.isnan(closed.template_mw)
+        if with_template.any():
+            self._push(closed, 1, rise - closed.template_mw, with_template)
+        predicted = closed.predicted_mw[: len(SCORED)]
+        counts = closed.whole & ~np.isnan(predicted)
+        self.alpha.learn(closed.highest_mw > predicted * _TOUCH, counts)
+
+    def _push(self, closed: Closed, template: int, rise_mw: Array, scored: Array) -> None:
+        parts = self._parts
+        score = rise_mw / parts.nodes.scale_mw
+        for cohort, number, nodes in parts.cohorts.samples(scored, closed.volatility_bin):
+            ring = parts.cohorts.ring(
+                self._number, np.array(cohort), np.array(template), np.array(number)
+            )
+            parts.scores.push(int(ring), score[nodes])
+
+    def _enter(self, second: int, closed: Closed) -> None:
+        nodes = self._parts.nodes
+        which = np.flatnonzero(closed.whole)
+        scale, kinds = nodes.scale_mw[which], nodes.kinds[which]
+        peak = closed.highest_mw[which]
+        predicted = closed.predicted_mw[:, which]
+        said = {Predictor.CONFORMAL: predicted[: len(SCORED)]}
+        said |= {p: predicted[len(SCORED) + n, np.newaxis] for n, p in enumerate(_KEPT)}
+        for predictor in (Predictor.NAMEPLATE, Predictor.NAMEPLATE_90):
+            said[predictor] = classic_mw(predictor, nodes, self._parts.recent, which)[np.newaxis]
+        for predictor, rows in said.items():
+            scored = np.vstack([peak[np.newaxis], rows]) / scale
+            self._parts.book.enter(second, self._number, predictor, scored, kinds)
+
+    def state(self) -> State:
+        return {
+            "bins": self._bins,
+            **prefixed("pending", self.pending.state()),
+            **prefixed("alpha", self.alpha.state()),
+            **prefixed("slopes", self._slopes.state()),
+        }
+
+    def restore(self, state: State, source: Array, cohorts: Array) -> None:
+        """Take over what is known; ``cohorts`` gives each cohort's place in the state."""
+        self._slopes.restore(under("slopes", state), cohorts)
+        self._bins[source >= 0] = state["bins"][source[source >= 0]]
+        self.pending.restore(under("pending", state), source)
+        self.alpha.restore(under("alpha", state), source)

@@ -1,0 +1,46 @@
+"""A topology and what belongs to it: whose telemetry, its sums, what is predicted of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chipwatt.collector.forecast.carry import State
+from chipwatt.collector.latest import Latest
+from chipwatt.collector.placement.predictions import Predictions
+from chipwatt.collector.placement.sums import NodesNow, Sums
+from chipwatt.collector.placement.topology import Topology
+from chipwatt.collector.rings import RING_S
+from chipwatt.core import log
+
+_BACK_S = 60
+"""A wall clock set back further than this is followed; until then bins are waited for."""
+_log = log.get(__name__)
+
+
+class Graph:
+    """Not safe between threads: its owner locks."""
+
+    def __init__(self, topology: Topology, latest: Latest) -> None:
+        self.topology = topology
+        self.sums = Sums(topology, latest)
+        self.predictions = Predictions(topology, self.sums.hung)
+        self._latest = latest
+
+    def resolve(self, now_s: int) -> list[bytes]:
+        """Find the telemetry behind each host; return the hosts that have some."""
+        nodes = self.topology.nodes
+        ids = [self._latest.resolve(nodes[i].host) for i in self.topology.hosts.tolist()]
+        self.sums.resolve(ids, now_s)
+        return [host for host in ids if host is not None]
+
+    def learn(self, now: NodesNow) -> None:
+        """Let the forecast take every second that has become final."""
+        if self.predictions.second >= now.final_s + _BACK_S:
+            _log.warning("the wall clock was set back: the forecast goes on from there")
+            self.take_over(self.predictions.state() | {"second": np.array(now.final_s - 1)})
+        first_s = max(self.predictions.second + 1, now.second - RING_S + 1)
+        self.predictions.take(self.sums.bins(first_s, now.final_s))
+
+    def take_over(self, state: State) -> None:
+        """Go on from what another forecast has learned, node by node by id."""
+        self.predictions = self.predictions.anew(state)

@@ -1,0 +1,69 @@
+"""GetProfile and ListProfiles: class profiles as clients see them."""
+
+from __future__ import annotations
+
+from chipwatt.collector.answering import invalid, not_found
+from chipwatt.collector.placement.demand import parse_class_id
+from chipwatt.collector.placement.phases import ClassProfile
+from chipwatt.collector.placement.profiles import MAX_HW_CLASS, MIN_WINDOWS, Profiles
+from chipwatt.v1 import placement_pb2 as pb
+
+
+def get_profile(profiles: Profiles, request: pb.GetProfileRequest) -> pb.PowerProfile:
+    """Return one class, of its phases the one asked for. Raises Refused."""
+    class_id = parse_class_id(request.class_id, "class_id")
+    _check_hw_class(request.hw_class)
+    if request.phase not in pb.Phase.values():
+        raise invalid(f"phase: {request.phase} is no phase")
+    profile = profiles.profile(class_id, request.hw_class)
+    if profile is None:
+        on = f" on {request.hw_class!r}" if request.hw_class else ""
+        raise not_found(
+            f"class_id: class {request.class_id} has fewer than {MIN_WINDOWS} windows{on}"
+        )
+    message = profile_message(profile)
+    if request.phase:
+        kept = [level for level in message.phases if level.phase == request.phase]
+        if not kept:
+            name = pb.Phase.Name(request.phase).removeprefix("PHASE_").lower()
+            raise not_found(f"phase: class {request.class_id} was never seen in phase {name}")
+        del message.phases[:]
+        message.phases.extend(kept)
+    return message
+
+
+def list_profiles(profiles: Profiles, request: pb.ListProfilesRequest) -> list[pb.PowerProfile]:
+    """Return every class, on the hardware asked for or on each; by id. Raises Refused."""
+    _check_hw_class(request.hw_class)
+    return [profile_message(profile) for profile in profiles.all(request.hw_class or None)]
+
+
+def profile_message(profile: ClassProfile) -> pb.PowerProfile:
+    """Lay a profile out for an answer."""
+    return pb.PowerProfile(
+        class_id=profile.class_id.hex(),
+        hw_class=profile.hw_class,
+        windows=profile.windows,
+        last_seen_unix_ns=profile.last_seen_unix_ns,
+        mean_mw=profile.mean_mw,
+        p50_mw=profile.p50_mw,
+        p99_mw=profile.p99_mw,
+        peak_mw=profile.peak_mw,
+        phases=[
+            pb.PhaseLevel(
+                phase=pb.Phase.ValueType(level.phase),
+                level_mw=level.level_mw,
+                share_ppm=level.share_ppm,
+            )
+            for level in profile.phases
+        ],
+        swing_class=profile.swing_class,
+        duty_ppm=profile.duty_ppm,
+        coincidence_ppm=profile.coincidence_ppm,
+        occupancy_ppm=profile.occupancy_ppm,
+    )
+
+
+def _check_hw_class(hw_class: str) -> None:
+    if len(hw_class) > MAX_HW_CLASS:
+        raise invalid(f"hw_class: longer than {MAX_HW_CLASS} characters")

@@ -1,0 +1,1 @@
+"""Shims through which schedulers ask a collector without code of their own."""

@@ -1,0 +1,1 @@
+"""Experiments on the forecast and the placement that rests on it."""

@@ -1,0 +1,121 @@
+"""State: a restart changes nothing, another topology only what is new."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chipwatt.collector.forecast.contract import ForecastConfig, NodeSpec, Predictor, Weakness
+from chipwatt.collector.forecast.forecaster import Forecaster
+from unit.collector.forecast.fleets import RATED_MW, START_S, fed, feed, noise, specs
+
+CONFIG = ForecastConfig((60, 600, 3_600))
+NODES = 6
+
+
+@pytest.fixture(scope="module")
+def seasoned() -> Forecaster:
+    return fed(NODES, 5_000, config=CONFIG)
+
+
+def assert_same(one: Forecaster, other: Forecaster) -> None:
+    for horizon_s in CONFIG.horizons_s:
+        for quantile in (0.5, 0.99):
+            said, again = one.predict(horizon_s, quantile), other.predict(horizon_s, quantile)
+            for field in fields(said):
+                np.testing.assert_array_equal(
+                    getattr(said, field.name), getattr(again, field.name), field.name
+                )
+    assert list(one.calibrations()) == list(other.calibrations())
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(1, 5_500), st.integers(1, 300))
+def test_a_restart_changes_nothing_now_or_later(before_s: int, after_s: int) -> None:
+    rows = noise(NODES, before_s + after_s)
+    going = Forecaster(specs(NODES), CONFIG)
+    feed(going, rows[:before_s])
+    restarted = Forecaster(specs(NODES), CONFIG)
+    restarted.restore(going.state())
+    assert restarted.second == going.second
+    assert_same(going, restarted)
+    for forecaster in (going, restarted):
+        feed(forecaster, rows[before_s:], START_S + before_s)
+    assert_same(going, restarted)
+
+
+def test_a_state_is_a_copy(seasoned: Forecaster) -> None:
+    state = seasoned.state()
+    before = {name: value.copy() for name, value in state.items()}
+    going = Forecaster(specs(NODES), CONFIG)
+    going.restore(state)
+    feed(going, noise(NODES, 100), START_S + 5_000)
+    for name, value in before.items():
+        np.testing.assert_array_equal(state[name], value)
+
+
+@settings(deadline=None)
+@given(st.permutations([*range(NODES), *range(100, 104)]), st.integers(1, NODES + 4))
+def test_another_topology_carries_over_by_id(
+    seasoned: Forecaster, order: list[int], count: int
+) -> None:
+    places = order[:count]
+    nodes = [NodeSpec(f"n{n}", 6, "", RATED_MW, RATED_MW) for n in places]
+    changed = Forecaster(nodes, CONFIG)
+    changed.restore(seasoned.state())
+    known = [(new, old) for new, old in enumerate(places) if old < NODES]
+    for horizon_s in CONFIG.horizons_s:
+        old_said, said = seasoned.predict(horizon_s, 0.99), changed.predict(horizon_s, 0.99)
+        for new, old in known:
+            # The last bits hang on where in an array a node stands.
+            assert said.peak_mw[new] == pytest.approx(old_said.peak_mw[old], rel=1e-12)
+            assert said.predictor[new] == old_said.predictor[old]
+        fresh = [new for new, old in enumerate(places) if old >= NODES]
+        assert (said.predictor[fresh] == Predictor.NAMEPLATE).all()
+        assert (said.weakness[fresh] & Weakness.COLD_START).all()
+    feed(changed, noise(count, 70), START_S + 5_000)
+
+
+def test_a_new_node_speaks_with_its_cohorts_scores_after_five_minutes(
+    seasoned: Forecaster,
+) -> None:
+    grown = Forecaster(specs(NODES + 1), CONFIG)
+    grown.restore(seasoned.state())
+    feed(grown, noise(NODES + 1, 301), START_S + 5_000)
+    said = grown.predict(60, 0.99)
+    assert said.predictor[NODES] == Predictor.CONFORMAL
+    assert said.scores[NODES] > 300
+
+
+def test_another_class_has_no_scores_yet(seasoned: Forecaster) -> None:
+    renamed = Forecaster([replace(s, hw_class="new") for s in specs(NODES)], CONFIG)
+    renamed.restore(seasoned.state())
+    said = renamed.predict(60, 0.99)
+    assert (said.scores == 0).all()
+    assert (said.weakness == Weakness.COLD_START).all()
+    assert (said.predictor == Predictor.N_SIGMA).all()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [ForecastConfig((60, 600)), ForecastConfig((60, 600, 3_600), lag_s=1)],
+)
+def test_refuses_a_state_of_another_method(seasoned: Forecaster, config: ForecastConfig) -> None:
+    other = Forecaster(specs(NODES), config)
+    with pytest.raises(ValueError, match="state"):
+        other.restore(seasoned.state())
+    assert other.second == -1
+
+
+def test_refuses_a_state_that_lacks_something(seasoned: Forecaster) -> None:
+    for name in seasoned.state():
+        state = seasoned.state()
+        del state[name]
+        if name.startswith("template.day"):
+            continue
+        with pytest.raises(ValueError, match="lacks"):
+            Forecaster(specs(NODES), CONFIG).restore(state)

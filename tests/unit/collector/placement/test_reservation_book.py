@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from chipwatt.collector.placement.reservation import Reservation, ReservationState, counted_grants
+from chipwatt.collector.placement.reservation_book import ReservationBook
+from chipwatt.collector.placement.reservation_file import KEPT_S
+from chipwatt.collector.placement.topology import NodeKind, Parent, PowerNode, Topology
+from chipwatt.core.clock import NS_PER_S, VirtualClock
+from chipwatt.core.errors import StoreError
+
+T0_NS = 1_790_000_000 * NS_PER_S
+
+
+def rack(hosts: int = 3) -> Topology:
+    nodes = [PowerNode("site", NodeKind.SITE), PowerNode("rack", NodeKind.RACK, (Parent("site"),))]
+    nodes += [PowerNode(f"h{i}", NodeKind.HOST, (Parent("rack"),)) for i in range(hosts)]
+    return Topology(nodes)
+
+
+def held(
+    number: int, node_id: str = "h0", power_mw: int = 100, *, ttl_s: int = 60, now_ns: int = T0_NS
+) -> Reservation:
+    return Reservation(
+        id=f"id-{number}",
+        key=f"key-{number}",
+        node_id=node_id,
+        body=b"body",
+        power_mw=power_mw,
+        priority=number,
+        state=ReservationState.HELD,
+        created_unix_ns=now_ns,
+        expires_unix_ns=now_ns + ttl_s * NS_PER_S,
+        grants=((node_id, power_mw), ("rack", power_mw), ("site", power_mw)),
+    )
+
+
+def committed(of: Reservation, now_ns: int = T0_NS) -> Reservation:
+    return replace(
+        of, state=ReservationState.COMMITTED, workload=bytes(16), committed_unix_ns=now_ns
+    )
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock(T0_NS)
+
+
+def reserved(book: ReservationBook, topology: Topology, now_ns: int) -> dict[str, float]:
+    array = book.reserved_mw(topology, now_ns)
+    return {node.id: mw for node, mw in zip(topology.nodes, array.tolist(), strict=True) if mw}
+
+
+def test_what_is_kept_is_as_before_in_the_next_process(tmp_path: Path, clock: VirtualClock) -> None:
+    path = tmp_path / "placement.sqlite"
+    book = ReservationBook(path, clock.unix_ns)
+    one, two = held(1), committed(held(2, "h1", 50))
+    book.keep(one, two)
+    before = reserved(book, rack(), T0_NS)
+    # Not closed: what was answered has to be on the disk already.
+    again = ReservationBook(path, clock.unix_ns)
+    assert again.live() == [one, two]
+    assert reserved(again, rack(), T0_NS) == before == {
+        "h0": 100, "h1": 50, "rack": 150, "site": 150,
+    }  # fmt: skip
+    assert again.by_key("key-2") == again.by_id("id-2") == two
+    assert again.by_key("key-3") is again.by_id("id-3") is None
+    again.close()
+    book.close()
+
+
+def test_it_is_written_through_to_the_disk(tmp_path: Path, clock: VirtualClock) -> None:
+    book = ReservationBook(tmp_path / "placement.sqlite", clock.unix_ns)
+    connection = book._file._connection
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    book.close()
+
+
+def test_what_is_held_expires_and_what_is_committed_does_not(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    path = tmp_path / "placement.sqlite"
+    book = ReservationBook(path, clock.unix_ns)
+    book.keep(held(1, ttl_s=60), committed(held(2, "h1", 7, ttl_s=1)))
+    clock.sleep_until(60 * NS_PER_S - 1)
+    assert reserved(book, rack(), clock.unix_ns())["rack"] == 107
+    clock.sleep_until(60 * NS_PER_S)
+    assert reserved(book, rack(), clock.unix_ns()) == {"h1": 7, "rack": 7, "site": 7}
+    gone = book.by_id("id-1")
+    assert gone is not None
+    assert gone.state is ReservationState.EXPIRED
+    assert gone.ended_unix_ns == T0_NS + 60 * NS_PER_S
+    assert book.in_state(ReservationState.EXPIRED, "", 10) == [gone]
+    assert book.in_state(ReservationState.EXPIRED, "h1", 10) == []
+    book.close()
+    again = ReservationBook(path, clock.unix_ns)
+    assert again.by_id("id-1") == gone
+    assert [r.id for r in again.live()] == ["id-2"]
+    again.close()
+
+
+def test_what_expired_while_nobody_ran_is_expired(tmp_path: Path, clock: VirtualClock) -> None:
+    path = tmp_path / "placement.sqlite"
+    book = ReservationBook(path, clock.unix_ns)
+    book.keep(held(1))
+    clock.sleep_until(3_600 * NS_PER_S)
+    again = ReservationBook(path, clock.unix_ns)
+    assert again.live() == []
+    assert reserved(again, rack(), clock.unix_ns()) == {}
+    again.close()
+    book.close()
+
+
+def test_a_clock_that_is_set_back_revives_nothing(tmp_path: Path, clock: VirtualClock) -> None:
+    book = ReservationBook(tmp_path / "placement.sqlite", clock.unix_ns)
+    book.keep(held(1))
+    clock.sleep_until(61 * NS_PER_S)
+    assert book.live() == []
+    clock.step_wall(-100 * NS_PER_S)
+    found = book.by_id("id-1")
+    assert found is not None
+    assert found.state is ReservationState.EXPIRED
+    book.close()
+
+
+def test_two_with_one_key_cannot_both_be(tmp_path: Path, clock: VirtualClock) -> None:
+    book = ReservationBook(tmp_path / "placement.sqlite", clock.unix_ns)
+    book.keep(held(1))
+    with pytest.raises(StoreError):
+        book.keep(replace(held(2), key="key-1"))
+    assert reserved(book, rack(), T0_NS)["rack"] == 100
+    book.close()
+
+
+def test_another_topology_counts_anew(tmp_path: Path, clock: VirtualClock) -> None:
+    book = ReservationBook(tmp_path / "placement.sqlite", clock.unix_ns)
+    book.keep(held(1, "h2"), held(2, "h0"))
+    assert reserved(book, rack(3), T0_NS) == {"h0": 100, "h2": 100, "rack": 200, "site": 200}
+    # h2 is gone: it takes what it was granted from what is left above it.
+    assert reserved(book, rack(2), T0_NS) == {"h0": 100, "rack": 200, "site": 200}
+    book.keep(replace(held(1, "h2"), state=ReservationState.RELEASED, ended_unix_ns=T0_NS))
+    assert reserved(book, rack(2), T0_NS) == {"h0": 100, "rack": 100, "site": 100}
+    book.close()
+
+
+def test_priorities_are_of_what_runs(tmp_path: Path, clock: VirtualClock) -> None:
+    book = ReservationBook(tmp_path / "placement.sqlite", clock.unix_ns)
+    absorbed = replace(committed(held(7)), state=ReservationState.ABSORBED, ended_unix_ns=T0_NS)
+    book.keep(absorbed, committed(held(3)), held(9), committed(held(2, "h1")))
+    assert book.priorities() == {"h0": 7, "h1": 2}
+    book.close()
+
+
+def test_what_ended_long_ago_is_dropped(tmp_path: Path, clock: VirtualClock) -> None:
+    book = ReservationBook(tmp_path / "placement.sqlite", clock.unix_ns)
+    book.keep(held(1), committed(held(2)))
+    book.keep(replace(held(3), state=ReservationState.RELEASED, ended_unix_ns=T0_NS))
+    clock.sleep_until(60 * NS_PER_S)
+    book.upkeep()
+    assert book.by_id("id-1") is not None
+    clock.sleep_until((KEPT_S + 61) * NS_PER_S)
+    book.upkeep()
+    assert book.by_id("id-1") is book.by_id("id-3") is None
+    assert [r.id for r in book.live()] == ["id-2"]
+    book.close()
+
+
+def test_only_so_many_that_ended_are_kept(
+    tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chipwatt.collector.placement.reservation_file.KEPT_ENDED", 2)
+    book = ReservationBook(tmp_path / "placement.sqlite", clock.unix_ns)
+    for number in range(4):
+        of = held(number)
+        ended = T0_NS + number
+        book.keep(replace(of, state=ReservationState.RELEASED, ended_unix_ns=ended), held(9))
+    book.upkeep()
+    assert [book.by_id(f"id-{n}") is not None for n in (0, 1, 2, 3, 9)] == [
+        False, False, True, True, True,
+    ]  # fmt: skip
+    book.close()
+
+
+def test_a_file_of_something_else_is_told(tmp_path: Path, clock: VirtualClock) -> None:
+    path = tmp_path / "placement.sqlite"
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(StoreError, match=r"placement\.sqlite"):
+        ReservationBook(path, clock.unix_ns)
+
+
+def test_a_full_disk_changes_nothing(tmp_path: Path, clock: VirtualClock) -> None:
+    book = ReservationBook(tmp_path / "placement.sqlite", clock.unix_ns)
+    book.keep(held(1))
+    pages = book._file._connection.execute("PRAGMA page_count").fetchone()[0]
+    book._file._connection.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(StoreError, match="full"):
+        book.keep(replace(held(2), body=bytes(1 << 16)))
+    assert reserved(book, rack(), T0_NS)["rack"] == 100
+    assert book.by_id("id-2") is None
+    book.close()
+
+
+class Lives(RuleBasedStateMachine):
+    """Any sequence of changes, restarts and reloads against the plain sum of what is live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.clock = VirtualClock(T0_NS)
+        self.path = Path(self.folder.name) / "placement.sqlite"
+        self.book = ReservationBook(self.path, self.clock.unix_ns)
+        self.topology = rack(3)
+        self.all: dict[str, Reservation] = {}
+
+    @rule(host=st.integers(0, 2), power_mw=st.integers(1, 10**9), ttl_s=st.integers(1, 100))
+    def hold(self, host: int, power_mw: int, ttl_s: int) -> None:
+        number = len(self.all)
+        now_ns = self.book.now_unix_ns()
+        self.put(held(number, f"h{host}", power_mw, ttl_s=ttl_s, now_ns=now_ns))
+
+    @precondition(lambda self: self.all)
+    @rule(data=st.data(), state=st.sampled_from(ReservationState))
+    def change(self, data: st.DataObject, state: ReservationState) -> None:
+        found = self.book.by_id(data.draw(st.sampled_from(sorted(self.all))))
+        assert found is not None
+        if found.is_live and state is not ReservationState.HELD:
+            ended = 0 if state is ReservationState.COMMITTED else self.book.now_unix_ns()
+            self.put(replace(found, state=state, ended_unix_ns=ended))
+
+    @rule(seconds=st.integers(0, 60))
+    def wait(self, seconds: int) -> None:
+        self.clock.sleep_until(self.clock.mono_ns() + seconds * NS_PER_S)
+
+    @rule()
+    def restart(self) -> None:
+        self.book.close()
+        self.book = ReservationBook(self.path, self.clock.unix_ns)
+
+    @rule(hosts=st.integers(0, 3))
+    def reload(self, hosts: int) -> None:
+        self.topology = rack(hosts)
+
+    @rule()
+    def upkeep(self) -> None:
+        self.book.upkeep()
+
+    @invariant()
+    def reserved_is_the_sum_of_what_is_live(self) -> None:
+        now_ns = self.clock.unix_ns()
+        want: Counter[str] = Counter()
+        for of in self.all.values():
+            expired = of.state is ReservationState.HELD and of.expires_unix_ns <= now_ns
+            if of.is_live and not expired:
+                want.update(counted_grants(self.topology, of))
+        got = self.book.reserved_mw(self.topology, now_ns)
+        assert np.array_equal(got, [float(want[node.id]) for node in self.topology.nodes])
+
+    def put(self, of: Reservation) -> None:
+        self.book.keep(of)
+        self.all[of.id] = of
+
+    def teardown(self) -> None:
+        self.book.close()
+        self.folder.cleanup()
+
+
+Lives.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestLives = Lives.TestCase
+
+
+def test_the_file_is_plain_sqlite(tmp_path: Path, clock: VirtualClock) -> None:
+    path = tmp_path / "placement.sqlite"
+    book = ReservationBook(path, clock.unix_ns)
+    book.keep(held(1))
+    with sqlite3.connect(path) as other:
+        assert other.execute("SELECT node_id, power_mw FROM reservation").fetchall() == [
+            ("h0", 100)
+        ]
+    other.close()
+    book.close()
