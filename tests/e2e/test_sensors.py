@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from e2e.programs import chipwatt, no_traceback
+from fakes.build import build
 from fakes.powercap import PowercapTree
 
 pytestmark = pytest.mark.e2e
@@ -58,3 +62,28 @@ def test_a_wrong_key_is_refused_by_name(tmp_path: Path) -> None:
     assert "max_rte" in result.stderr
     assert "max_rate" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [("__builtin_trap();", "signal"), ("exit(0);", "exit status 0"), ('puts("hi {");', "NVML")],
+)
+@pytest.mark.parametrize("command", ["sensors", "doctor"])
+def test_a_library_that_misbehaves_spoils_nothing_else(command: str, init: str, said: str) -> None:
+    body = f"{init} fflush(stdout); return 9;"
+    text = (
+        f"#include <stdio.h>\n#include <stdlib.h>\nint nvmlInitWithFlags(unsigned f) {{ {body} }}"
+    )
+    folder = build("nvml-misbehaves", [], "libnvidia-ml.so.1", text=text)
+    result = subprocess.run(
+        [sys.executable, "-m", "chipwatt.cli", command, "--json"],
+        env={**os.environ, "LD_LIBRARY_PATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    nvml = next(each for each in report["interfaces"] if each["name"] == "nvml")
+    assert said in nvml.get("detail", nvml.get("source_says"))

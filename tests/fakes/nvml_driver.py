@@ -6,6 +6,7 @@ Standard input is a JSON list of steps, standard output one result each:
     {"do": "poll", "at_ns": t}  [[sensor, mono_ns, value], ...] or {"error": class, "text": text}
     {"do": "throttle", "at_ns": t}
     {"do": "errors"}            how many reads have failed since the source was opened
+    {"do": "missing"}           [[what, reason, detail], ...] of GPUs that do not answer
     {"do": "forget", "file": f} deletes a file
     {"do": "close"}
 
@@ -60,8 +61,8 @@ def act(source: NvmlSource, step: dict[str, Any]) -> Any:
         return list(source.poll())
     if step["do"] == "throttle":
         return [[at, dataclasses.asdict(found)] for at, found in source.throttle()]
-    if step["do"] == "errors":
-        return source.transient_errors
+    if step["do"] in ("errors", "missing"):
+        return source.transient_errors if step["do"] == "errors" else list(source.missing)
     if step["do"] == "forget":
         return Path(step["file"]).unlink()
     return source.close()

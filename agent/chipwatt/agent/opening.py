@@ -158,7 +158,13 @@ class Opening:
             detail = "none of its sensors names a device that can be: see the log"
             return self._absent(AbsentReason.LIBRARY_FAILED, detail)
         return Opened(
-            self._name, attempt.source, admitted, usable, self._make, attempt.worker, self._note
+            self._name,
+            attempt.source,
+            admitted,
+            usable,
+            self._make,
+            attempt.worker,
+            self._note,
         )
 
     def _failed(self, error: Exception | None) -> Absence:

@@ -101,11 +101,10 @@ class Search:
         used = False
         attempt, look.attempt = look.attempt, None
         if attempt is not None:
-            admitted, usable = admit_all(name, sensors)
-            if usable and make is not None:
-                used = self._inventory.would_use(
-                    Opened(name, attempt.source, admitted, usable, make, attempt.worker)
-                )
+            if sensors and make is not None:
+                admitted, usable = admit_all(name, sensors)
+                opened = Opened(name, attempt.source, admitted, usable, make, attempt.worker)
+                used = bool(usable) and self._inventory.would_use(opened)
             attempt.close()
         if used:
             _log.info("%s: absent at the start, there now", name)

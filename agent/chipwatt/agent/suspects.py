@@ -69,9 +69,8 @@ class Suspects:
             return []
         self.left_out[name] = (
             f"left out: the process that opens the sources ended ({_how(code)}) "
-            f"{self._deaths[name]} times while "
-            "it opened this one: repair its library or driver; it is tried again in an hour, "
-            "and when the agent starts"
+            f"{self._deaths[name]} times while it opened this one: repair its library or driver; "
+            "it is tried again in an hour, and when the agent starts"
         )
         return [name]
 

@@ -80,6 +80,7 @@ def test_a_replay_ends_once_the_collector_has_it(tmp_path: Path) -> None:
             "restarts": 0,
             "payloads": 2,
             "done": True,
+            "left_out": {},
         }
 
     run(test())

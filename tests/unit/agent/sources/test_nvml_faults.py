@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,23 @@ def test_when_all_are_lost_the_source_breaks_and_opens_anew(tmp_path: Path) -> N
     )[:6]
     assert heard(good) == [0]
     assert lost["error"] == "RuntimeError"
-    assert absent["unavailable"] == "NOT_PRESENT"
+    assert absent["unavailable"] == "LIBRARY_FAILED"
+    assert "GPU 0, which does not answer" in absent["detail"]
     assert len(again) == 3
+
+
+def test_a_gpu_that_is_lost_at_the_start_is_missing_until_it_answers(tmp_path: Path) -> None:
+    times = {"lost_at_ns": 0, "lost_until_ns": 12 * NS_PER_S}
+    gpus = [nvml.gpu(1, steady(1000)), nvml.gpu(2, steady(1000), **times)]
+    missing = {"do": "missing"}
+    steps = [OPEN, missing, *polls(1000, 11_500), missing, *polls(23_000), missing]
+    sensors, at_first, *_, later, _, at_last = nvml.drive(tmp_path, gpus, steps)
+    assert len(sensors) == 3
+    ((what, _, detail),) = at_first
+    assert what == "GPU 1"
+    assert "nvidia-smi" in detail
+    assert later == at_first
+    assert at_last == []
 
 
 def test_an_unknown_error_passes(tmp_path: Path) -> None:
@@ -166,9 +182,23 @@ def test_no_gpu_at_all(tmp_path: Path) -> None:
     assert "lists no GPU" in answer["detail"]
 
 
+def test_a_library_that_is_there_and_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / nvml.SONAME).write_text("not an ELF file")
+    (answer,) = nvml.drive(tmp_path, [], [OPEN], library=tmp_path / "text")
+    assert answer["unavailable"] == "LIBRARY_FAILED"
+    assert "is on this host and cannot be loaded" in answer["detail"]
+    assert "file too short" in answer["detail"] or "ELF" in answer["detail"]
+
+
 def test_no_library(tmp_path: Path) -> None:
+    try:
+        ctypes.CDLL(nvml.SONAME)
+    except OSError:
+        pass
+    else:
+        pytest.skip("this machine has NVIDIA's library")
     (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / nvml.SONAME).write_text("not an ELF file")
     (answer,) = nvml.drive(tmp_path, [], [OPEN], library=tmp_path / "empty")
     assert answer["unavailable"] == "LIBRARY_MISSING"
     assert "comes with the NVIDIA driver" in answer["detail"]

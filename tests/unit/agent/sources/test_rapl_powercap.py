@@ -111,6 +111,10 @@ def test_a_readable_zone_is_used_though_another_is_denied() -> None:
             source, sensors, _ = opened(tree)
             assert [s.domain for s in sensors] == [Domain.DRAM]
             assert [(r.sensor, r.value) for r in source.poll()] == [(0, 5)]
+            (missing,) = source.missing
+            assert missing.what == "cpu/0 (package-0)"
+            assert missing.reason is AbsentReason.PERMISSION_DENIED
+            assert "chmod 0444" in missing.detail
         source.close()
         tree.close()
 
