@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from chipwatt.agent.feed import Feed
 from chipwatt.agent.opening import Absence
 from chipwatt.core.clock import NS_PER_MS
+from chipwatt.core.model import AbsentReason
 
 _NAMED = 4
 """Sensors named in a line, at most."""
@@ -15,8 +16,13 @@ _log = logging.getLogger(__name__)
 
 
 def absent(absences: Sequence[Absence]) -> None:
-    """Log what gives nothing, and why; once the sources are open."""
+    """Log what gives nothing, and why; once the sources are open.
+
+    What a person switched off is no news.
+    """
     for absence in absences:
+        if absence.reason is AbsentReason.DISABLED:
+            continue
         why = absence.reason.name.lower().replace("_", " ")
         _log.info("%s: absent (%s): %s", absence.name, why, absence.detail)
 
