@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import grpc
@@ -21,16 +22,16 @@ PROVENANCE = pb.Provenance(
 )
 
 
-class PlacementFacts(PlacementServiceServicer):
+class PlacementFacts(PlacementServiceServicer, ABC):
     """Says of a class what it was asked, and keeps what it is told of a site."""
 
     def __init__(self) -> None:
         self.factors: dict[str, pb.SiteFactors] = {}
         self.feedback = 0
 
+    @abstractmethod
     def met(self, request: Any, context: Any) -> None:
         """Take note of a request, and misbehave where the test wants it."""
-        raise NotImplementedError
 
     def PredictPeak(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
         self.met(request, context)

@@ -19,6 +19,7 @@ that may have wrapped an unknown number of times gives ``delta`` at least and
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from array import array
 from collections import deque
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Rejected(NamedTuple):
     """What it could have been, from ``least`` on."""
 
 
-class Ledger:
+class Ledger(ABC):
     """What counters and gauges share: the line of edges and its interruptions.
 
     ``times_ns`` and ``cumulative_uj`` are the edges, oldest first; the reader
@@ -93,9 +94,9 @@ class Ledger:
         self._away: GapReason | None = None
         self.timing = timing
 
+    @abstractmethod
     def observe(self, mono_ns: int, value: int) -> None:
         """Take one reading; an equal or older stamp is not a new one."""
-        raise NotImplementedError
 
     def resume(self, epoch: int, cumulative_uj: int, end_mono_ns: int) -> None:
         """Go on where an earlier process of this boot ended; to be called before any reading."""

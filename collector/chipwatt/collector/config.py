@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from chipwatt.collector.addresses import is_loopback, split_address
 from chipwatt.collector.ingest.admission import MAX_STREAMS
 from chipwatt.collector.otlp.config import OtlpConfig
 from chipwatt.collector.prometheus.config import PrometheusConfig
 from chipwatt.collector.store.config import StoreConfig
+from chipwatt.core.addresses import is_loopback, split_address
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.log import LogConfig
 from chipwatt.core.settings import Duration

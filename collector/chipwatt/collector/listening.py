@@ -9,9 +9,9 @@ import socket
 import grpc
 import grpc.aio
 
-from chipwatt.collector.addresses import is_loopback, split_address
 from chipwatt.collector.config import CollectorConfig, TlsConfig
 from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
+from chipwatt.core.addresses import is_loopback, split_address
 from chipwatt.core.errors import ChipwattError, ConfigError
 
 KEEPALIVE_MS = 15_000

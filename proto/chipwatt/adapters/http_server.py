@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import os
 import socket
@@ -17,6 +16,7 @@ import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp
 
+from chipwatt.core.addresses import is_loopback
 from chipwatt.core.errors import ConfigError
 
 _WAITING = 128
@@ -42,7 +42,7 @@ class Listen:
         host = host.strip("[]")
         if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
             raise ConfigError(f"--listen: {self.address!r} is no address: write host:port")
-        if self.cert is None and not _is_loopback(host):
+        if self.cert is None and not is_loopback(host):
             raise ConfigError(
                 f"--listen: {self.address} is no loopback address, and schedulers send whole pods: "
                 "give --http-cert and --http-key as well"
@@ -60,13 +60,6 @@ class Listen:
             listener.close()
             raise ConfigError(f"--listen: {self.address}: {error.strerror or error}") from None
         return listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def serve(app: ASGIApp, listen: Listen, announce: bool) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from chipwatt.client import messages, values
-from chipwatt.client.channel import DEFAULT_ADDRESS
 from chipwatt.client.placement import PlacementClient
 from chipwatt.core.identity import parse_device
 from chipwatt.core.model import AbsentReason, Domain, Interface, Statistic
@@ -26,17 +25,9 @@ class CollectorClient(PlacementClient):
     an end of 0 is open.
     """
 
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        timeout_s: float = 10.0,
-        ca: Path | None = None,
-        cert: Path | None = None,
-        key: Path | None = None,
-    ) -> None:
-        super().__init__(address, timeout_s=timeout_s, ca=ca, cert=cert, key=key)
-        self._query = query_pb2_grpc.QueryServiceStub(self._channel)
+    @cached_property
+    def _query(self) -> query_pb2_grpc.QueryServiceStub:
+        return query_pb2_grpc.QueryServiceStub(self._channel)
 
     def hosts(self, *, page_size: int = 0) -> Iterator[values.HostInfo]:
         """Return every host that has reported, by id."""

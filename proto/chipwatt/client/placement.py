@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import grpc
 
 from chipwatt.client import decisions as d
 from chipwatt.client import placement_values as v
-from chipwatt.client.channel import DEFAULT_ADDRESS, Channel, InvalidRequest
+from chipwatt.client.channel import Channel, InvalidRequest
 from chipwatt.client.reading import number, read, write
 from chipwatt.v1 import placement_pb2 as pb
 from chipwatt.v1 import placement_pb2_grpc
@@ -34,17 +34,9 @@ class PlacementClient(Channel):
     collector's own default.
     """
 
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        timeout_s: float = 10.0,
-        ca: Path | None = None,
-        cert: Path | None = None,
-        key: Path | None = None,
-    ) -> None:
-        super().__init__(address, timeout_s=timeout_s, ca=ca, cert=cert, key=key)
-        self._placement = placement_pb2_grpc.PlacementServiceStub(self._channel)
+    @cached_property
+    def _placement(self) -> placement_pb2_grpc.PlacementServiceStub:
+        return placement_pb2_grpc.PlacementServiceStub(self._channel)
 
     def topology(
         self, root_id: str = "", *, depth: int = 0, as_of_unix_ns: int = 0

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipwatt.collector.addresses import is_loopback, split_address
 from chipwatt.collector.config import CollectorConfig, TlsConfig, default_state_dir
 from chipwatt.collector.store.config import StoreConfig
 from chipwatt.core import settings
+from chipwatt.core.addresses import is_loopback, split_address
 from chipwatt.core.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[3] / "packaging" / "config" / "collector.toml"

@@ -21,9 +21,10 @@ from chipwatt.agent.spool.directory import MERGING
 from chipwatt.agent.spool.merger import MergeFailed
 from chipwatt.agent.spool.plan import Piece, Step, next_step
 from chipwatt.agent.spool.record import Position, Record
-from chipwatt.agent.spool.segment import Segment, Sync
+from chipwatt.agent.spool.segment import Segment
 from chipwatt.agent.spool.tally import Tally, unsettled
 from chipwatt.core import log
+from chipwatt.core.durable import Sync, sync_directory
 
 _log = log.get(__name__)
 
@@ -119,10 +120,10 @@ class Room:
         """Delete what a merged segment stands for; where that fails a restart does it."""
         with suppress(OSError):
             # The new name first: else a power cut may leave neither.
-            segments.sync_directory(self._directory, self._sync)
+            sync_directory(self._directory, self._sync)
             for segment in replaced:
                 segment.delete()
-            segments.sync_directory(self._directory, self._sync)
+            sync_directory(self._directory, self._sync)
 
     def _drop_oldest(self, held: list[Segment], cursor: Position) -> Position:
         oldest = held[0]

@@ -19,8 +19,9 @@ from chipwatt.agent.spool.record import (
     pack_cursor,
     unpack_cursor,
 )
-from chipwatt.agent.spool.segment import SENT, SUFFIX, Segment, Sync
+from chipwatt.agent.spool.segment import SENT, SUFFIX, Segment
 from chipwatt.core import log
+from chipwatt.core.durable import Sync, sync_directory
 from chipwatt.core.errors import SpoolError
 
 DAMAGED = ".damaged"
@@ -102,7 +103,7 @@ def make_durable(found: Found, sync: Sync) -> None:
                 sync(descriptor)
             finally:
                 os.close(descriptor)
-            segments.sync_directory(segment.path.parent, sync)
+            sync_directory(segment.path.parent, sync)
         except OSError as error:
             found.torn = True
             _log.error("the spool's disk refuses to sync", path=segment.path, reason=error.strerror)

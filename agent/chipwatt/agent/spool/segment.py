@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from chipwatt.agent.spool.record import (
@@ -18,12 +18,11 @@ from chipwatt.agent.spool.record import (
     scan,
     unpack_frame,
 )
+from chipwatt.core.durable import Sync, sync_directory
 
 SUFFIX = ".seg"
 SENT = ".sent"
 """Of the mark beside a segment any of whose records may be at a collector."""
-Sync = Callable[[int], None]
-"""``os.fsync`` or what a test puts in its place."""
 
 
 class Segment:
@@ -181,15 +180,6 @@ def write(descriptor: int, data: bytes, offset: int) -> None:
         written = os.pwrite(descriptor, view, offset)
         view = view[written:]
         offset += written
-
-
-def sync_directory(directory: Path, sync: Sync) -> None:
-    """Make the names in ``directory`` durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_header(path: Path) -> SegmentHeader | None:

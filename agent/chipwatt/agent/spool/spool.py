@@ -16,9 +16,10 @@ from chipwatt.agent.spool.contract import Merging, SpoolConfig, SpoolCounts, Spo
 from chipwatt.agent.spool.damage import gap_record, lost_before
 from chipwatt.agent.spool.merger import MergeFailed, Merger
 from chipwatt.agent.spool.record import FRAME_HEADER_BYTES, Position, Record, SegmentHeader
-from chipwatt.agent.spool.segment import Segment, Sync
+from chipwatt.agent.spool.segment import Segment
 from chipwatt.agent.spool.tally import Tally, unsettled
 from chipwatt.core import log
+from chipwatt.core.durable import Sync, sync_directory
 from chipwatt.core.errors import SpoolError
 
 _log = log.get(__name__)
@@ -206,7 +207,7 @@ class Spool:
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
             os.close(os.open(segment.mark, flags, 0o600))
-            segments.sync_directory(self._directory, self._sync)
+            sync_directory(self._directory, self._sync)
         except OSError as error:
             self._tally.trouble("mark", str(self._refused("written", error)))
         else:

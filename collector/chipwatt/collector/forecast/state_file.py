@@ -16,6 +16,7 @@ import numpy as np
 from chipwatt.collector.forecast.carry import State
 from chipwatt.collector.forecast.forecaster import Forecaster
 from chipwatt.core import log
+from chipwatt.core.durable import sync_directory
 
 _log = log.get(__name__)
 _FORMAT = b"chipwatt forecast 1\n"
@@ -32,11 +33,7 @@ def save(path: Path, state: State) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_directory(path.parent)
 
 
 def load(path: Path, forecaster: Forecaster) -> bool:

@@ -10,13 +10,12 @@ import numpy as np
 from chipwatt.collector.forecast.contract import Prediction, Predictor, Weakness
 from chipwatt.collector.placement.predictions import Predictions, Situation
 from chipwatt.collector.placement.sums import NodesNow
-from chipwatt.collector.placement.topology import Topology
+from chipwatt.collector.placement.topology import WHOLE_PPM, Topology
 from chipwatt.collector.placement.trust import Columns, Quality, Trust, coverage_ppm, weigh
 from chipwatt.core.tables import Array
 
 DEFAULT_HORIZON_S = 600
 DEFAULT_QUANTILE = 0.99
-_PPM = 1_000_000
 Asked = tuple[int, float]
 """A horizon in seconds and a quantile."""
 
@@ -131,7 +130,7 @@ class Outlook:
         risk = self._predictions.exceed_probability(
             self._situation, horizon_s, quantile_limit_mw, served
         )
-        ppm: Array = np.rint(risk * _PPM).astype(np.int64)
+        ppm: Array = np.rint(risk * WHOLE_PPM).astype(np.int64)
         return ppm
 
     def history(self, positions: Array) -> Array:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from chipwatt.collector.placement.class_sums import POWER_CLASSES, ClassSums
+from chipwatt.collector.placement.topology import WHOLE_PPM
 
-_WHOLE = 1_000_000
 _IDLE_CLASSES = 2
 """Up to a quarter of the limit."""
 _PREFILL_FROM = 5
@@ -71,9 +71,9 @@ def profile_of(class_id: bytes, hw_class: str, sums: ClassSums) -> ClassProfile:
     occupancy = _parts(sums.occupancy)
     used = [k for k, part in enumerate(sums.occupancy) if part]
     peak_mw = _edge_mw(sums, used[-1])
-    together = sums.together_mw * _WHOLE // sums.alone_mw if sums.alone_mw else 0
+    together = sums.together_mw * WHOLE_PPM // sums.alone_mw if sums.alone_mw else 0
     # Energy comes in steps and classes in eighths: a mean above the peak says no more than it.
-    mean_mw = min(sums.energy_uj * _WHOLE // sums.duration_ns, peak_mw)
+    mean_mw = min(sums.energy_uj * WHOLE_PPM // sums.duration_ns, peak_mw)
     swing_class = max(range(len(sums.swings)), key=lambda k: (sums.swings[k], k))
     return ClassProfile(
         class_id=class_id,
@@ -87,20 +87,20 @@ def profile_of(class_id: bytes, hw_class: str, sums: ClassSums) -> ClassProfile:
         phases=_phases(sums, occupancy, swing_class),
         swing_class=swing_class,
         duty_ppm=sum(occupancy[k] for k in used if 2 * k > used[0] + used[-1]) or _full(used),
-        coincidence_ppm=min(together or _WHOLE, _WHOLE),
+        coincidence_ppm=min(together or WHOLE_PPM, WHOLE_PPM),
         occupancy_ppm=tuple(occupancy),
     )
 
 
 def _full(used: list[int]) -> int:
     """Return the duty of a class that knows one level only: it is always there."""
-    return _WHOLE if len(used) == 1 else 0
+    return WHOLE_PPM if len(used) == 1 else 0
 
 
 def _phases(sums: ClassSums, occupancy: list[int], swing_class: int) -> tuple[PhaseLevel, ...]:
     busy = sum(occupancy[_IDLE_CLASSES:])
     high = sum(occupancy[_PREFILL_FROM:])
-    steady = high * _WHOLE >= _STEADY_PPM * busy
+    steady = high * WHOLE_PPM >= _STEADY_PPM * busy
     busy_classes = [k for k in range(_IDLE_CLASSES, POWER_CLASSES) if occupancy[k]]
     middle = sum(busy_classes[:: max(1, len(busy_classes) - 1)]) / 2 if busy_classes else 0
     weights: dict[Phase, list[tuple[int, int]]] = {}
@@ -129,7 +129,7 @@ def _quantile_mw(sums: ClassSums, quantile_ppm: int) -> int:
     wanted, seen = sum(sums.occupancy) * quantile_ppm, 0
     for k, time in enumerate(sums.occupancy):
         seen += time
-        if seen * _WHOLE >= wanted and seen:
+        if seen * WHOLE_PPM >= wanted and seen:
             return _edge_mw(sums, k)
     return _edge_mw(sums, POWER_CLASSES - 1)
 
@@ -141,8 +141,8 @@ def _edge_mw(sums: ClassSums, power_class: int) -> int:
 def _parts(times: list[int]) -> list[int]:
     """Return shares that sum to a million: what rounding leaves goes to the largest rests."""
     total = sum(times)
-    parts = [time * _WHOLE // total for time in times]
-    rests = sorted(range(len(times)), key=lambda k: (-(times[k] * _WHOLE % total), k))
-    for k in rests[: _WHOLE - sum(parts)]:
+    parts = [time * WHOLE_PPM // total for time in times]
+    rests = sorted(range(len(times)), key=lambda k: (-(times[k] * WHOLE_PPM % total), k))
+    for k in rests[: WHOLE_PPM - sum(parts)]:
         parts[k] += 1
     return parts

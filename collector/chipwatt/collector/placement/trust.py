@@ -10,11 +10,10 @@ import numpy as np
 
 from chipwatt.collector.forecast.contract import MODEL_VERSION, Calibration, Predictor
 from chipwatt.collector.placement.host_watch import HostsNow
+from chipwatt.collector.placement.topology import WHOLE_PPM
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 from chipwatt.core.tables import Array
 from chipwatt.v1 import placement_pb2 as pb
-
-_PPM = 1_000_000
 
 
 class Quality(IntEnum):
@@ -71,7 +70,7 @@ class Columns:
         return Trust(
             as_of_unix_ns=as_of_unix_ns,
             staleness_ms=int(self.age_ms[place]),
-            reporting_ppm=alive * _PPM // total if total else _PPM,
+            reporting_ppm=alive * WHOLE_PPM // total if total else WHOLE_PPM,
             quality=tuple(q for q, mark in zip(Quality, marks, strict=True) if mark),
         )
 
@@ -99,7 +98,7 @@ def weigh(above: Array, beneath: Array, groups: int, hosts: HostsNow, now_unix_n
 
 def coverage_ppm(calibration: Calibration) -> int:
     """Return the share of peaks that held; 0 where nothing was scored."""
-    return 0 if math.isnan(calibration.coverage) else round(calibration.coverage * _PPM)
+    return 0 if math.isnan(calibration.coverage) else round(calibration.coverage * WHOLE_PPM)
 
 
 def provenance_message(trust: Trust) -> pb.Provenance:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chipwatt.collector.addresses import is_loopback, split_address
+from chipwatt.core.addresses import is_loopback, split_address
 
 MAX_SERIES = 200_000
 

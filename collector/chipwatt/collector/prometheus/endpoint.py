@@ -9,8 +9,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
-from chipwatt.collector.addresses import split_address
 from chipwatt.collector.prometheus.scrape import Scrape, media_type
+from chipwatt.core.addresses import split_address
 from chipwatt.core.errors import ChipwattError, ConfigError
 
 PATH = "/metrics"

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chipwatt.collector.store.faults import told
-from chipwatt.collector.store.sqlite_file import connect, reading, sync_directory, writing
+from chipwatt.collector.store.sqlite_file import connect, reading, writing
+from chipwatt.core.durable import sync_directory
 from chipwatt.core.errors import StoreError
 
 SCHEMA = 1

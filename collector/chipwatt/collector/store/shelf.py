@@ -19,7 +19,7 @@ from chipwatt.collector.store.block_file import Extent, Placed, append, take_bac
 from chipwatt.collector.store.catalogue import BLOCKS, Catalogue, number, set_number
 from chipwatt.collector.store.config import Tier
 from chipwatt.collector.store.faults import StoreDamaged, told
-from chipwatt.collector.store.sqlite_file import sync_directory
+from chipwatt.core.durable import sync_directory
 from chipwatt.core.errors import StoreError
 from chipwatt.core.log import get
 

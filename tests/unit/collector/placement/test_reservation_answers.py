@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -15,13 +14,6 @@ from unit.collector.placement.hall import Hall, W, a_request, topology_text
 
 WORKLOAD = "ab" * 16
 Code = grpc.StatusCode
-
-
-@pytest.fixture
-def hall(tmp_path: Path) -> Iterator[Hall]:
-    with Hall(tmp_path) as hall:
-        hall.history(100, 100, 100, 100)
-        yield hall
 
 
 def refusal(code: Code, call: object, *args: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,13 +18,6 @@ from unit.collector.placement.hall import Hall, a_request
 
 WORKLOAD = "ab" * 16
 Code = grpc.StatusCode
-
-
-@pytest.fixture
-def hall(tmp_path: Path) -> Iterator[Hall]:
-    with Hall(tmp_path) as hall:
-        hall.history(100, 100, 100, 100)
-        yield hall
 
 
 def overshoot_mw(hall: Hall) -> float:
