@@ -63,7 +63,7 @@ class Spool:
         self._room = Room(directory, self._config.quota, self.merging, sync, self._tally)
         self._epoch = 0
         self.memory = b""
-        """Of the newest record, where it was written in this boot; else empty."""
+        """Of the newest record, where it is of this boot and the last one sent; else empty."""
         self._resume(found)
         self._forget_settled()
 
@@ -218,12 +218,10 @@ class Spool:
             return
         newest = found.segments[-1]
         holder = next((s for s in reversed(found.segments) if len(s)), None)
-        if found.last and holder and self._is_this_boot(holder.header):
+        if found.last and holder and not found.forgets and self._is_this_boot(holder.header):
             self.memory = found.last.record.memory
         in_doubt = found.torn or self._number != newest.header.number or newest.header.resolution_ns
         if in_doubt or not self._is_this_boot(newest.header):
-            return
-        if self._cursor > Position(newest.header.number, newest.end):
             return
         try:
             self._descriptor = os.open(newest.path, os.O_RDWR | os.O_CLOEXEC)
@@ -275,7 +273,7 @@ class Spool:
         self._descriptor = -1
         if not len(newest):  # its number was never read from: the next try may have it
             with suppress(OSError):
-                newest.path.unlink()
+                newest.delete()
             del self._segments[-1]
             self._number -= 1
 
