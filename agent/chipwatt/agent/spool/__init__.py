@@ -7,7 +7,7 @@ A directory, mode 0700, of one process at a time::
     00000007.sent      empty: records of that segment may be at a collector, be it there or not
     00000008.seg
     cursor             how far the collector has acked
-    00000003.damaged   a segment of which not even the header can be read, set aside
+    00000003.damaged   a segment that the disk does not give back or without a header, set aside
     merging            a segment that is to replace others and is not complete
 
 All integers are little-endian, every CRC is CRC-32 as zlib computes it.
@@ -64,7 +64,8 @@ Invariants, by the numbers that code and tests use:
 - S4  A segment ends where its successor's header says; what a failed write left beyond
       that is no record. A merged segment ends with its file.
 - S5  Records are read in the order they were appended, each exactly once from any cursor on.
-- S6  Damage is found by CRC and costs the records it lies in, no other. They are counted, and
+- S6  Damage, found by CRC or since the disk gives nothing back, costs the records it lies in,
+      no other. They are counted, and
       once a later record of their epoch is there, a gap is read in their place under the key
       of the last of them. A torn tail leaves none: what sensing resumes with bridges it.
 - S7  What lies before the cursor is never read again. The cursor may be older than the

@@ -99,16 +99,12 @@ def find(directory: Path) -> Found:
             found.highest_number = max(found.highest_number, replaced)
         elif path.name == MERGING:
             path.unlink()
-        elif path.suffix == SENT and not path.with_suffix(SUFFIX).exists():
+        elif path.suffix == SENT:
             marks.append(path)
     in_doubt = _scan_all(found)
-    newest = found.newest_place
-    for mark in marks:
-        if int(mark.stem) > newest.segment:
-            found.forgets = True
-        else:
-            mark.unlink()
-    if not found.forgets and (in_doubt or found.cursor > newest):
+    held = {segment.mark for segment in found.segments}
+    _read_marks(found, [mark for mark in marks if mark not in held])
+    if not found.forgets and (in_doubt or found.cursor > found.newest_place):
         _forget(found, directory)
     if found.segments:
         found.torn = _cut_tail(found.segments[-1])
@@ -141,6 +137,15 @@ def _number(path: Path) -> int | None:
         return None
     number = int(path.stem)
     return number if number <= _MOST_NUMBER else None
+
+
+def _read_marks(found: Found, marks: list[Path]) -> None:
+    """Look at marks of segments that are gone; those of old ones are deleted."""
+    for mark in marks:
+        if int(mark.stem) > found.newest_place.segment:
+            found.forgets = True
+        else:
+            mark.unlink()
 
 
 def _forget(found: Found, directory: Path) -> None:
@@ -194,6 +199,13 @@ def make_durable(found: Found, sync: Sync) -> None:
             _log.error("the spool's disk refuses to sync", path=segment.path, reason=error.strerror)
 
 
+def mark_sent(segment: Segment, sync: Sync) -> None:
+    """Note durably that records of it may be at a collector (S9)."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    os.close(os.open(segment.mark, flags, 0o600))
+    segments.sync_directory(segment.path.parent, sync)
+
+
 def write_cursor(directory: Path, position: Position) -> None:
     """Replace the cursor; S7 is why it needs no fsync."""
     scratch = directory / "cursor.new"
@@ -216,32 +228,52 @@ def _read_cursor(directory: Path) -> Position:
 
 def _add_segment(found: Found, path: Path) -> int:
     """Add a segment or set it aside; returns the last number that it stands for."""
-    header = segments.read_header(path)
+    try:
+        header = segments.read_header(path)
+        data = b"" if header is not None else path.read_bytes()
+    except OSError as error:
+        _set_aside(found, path, 1, error)
+        return 0
     if header is not None and header.number == int(path.stem):
         sent = path.with_suffix(SENT).exists() or header.number <= found.cursor.segment
         found.segments.append(Segment(path, header, sent=sent))
         return header.last_number
-    data = path.read_bytes()
     lost = data.count(FRAME_MAGIC)
     if not lost and len(data) <= SEGMENT_HEADER_BYTES:  # the process ended while it made it
         path.unlink()
         return 0
+    _set_aside(found, path, lost)
+    return 0
+
+
+def _set_aside(found: Found, path: Path, lost: int, error: OSError | None = None) -> None:
+    """Rename a segment so that it is not read again; raises an error that may pass."""
+    if error is not None and not segments.is_damage(error):
+        raise error
     path.rename(path.with_suffix(DAMAGED))
     found.aside[int(path.stem)] = lost
-    _log.error("spool segment without a readable header set aside", path=path, records_lost=lost)
-    return 0
+    reason = error.strerror if error is not None else "no readable header"
+    _log.error("spool segment set aside", path=path, reason=reason, records_lost=lost)
 
 
 def _scan_all(found: Found) -> bool:
     """Read all segments; returns whether records behind the newest good one may have been sent."""
     in_doubt = False
-    for segment, after in zip_longest(found.segments, found.segments[1:]):
+    for segment, after in zip_longest(list(found.segments), found.segments[1:]):
         header = segment.header
         follows = after is not None and after.header.number == header.last_number + 1
         # A merged segment was whole before it had its name; what follows tells of the old one.
         bounded = after is not None and follows and not header.resolution_ns
         limit = after.header.previous_end if after is not None and bounded else None
-        found.last = segment.scan(limit) or found.last
+        try:
+            found.last = segment.scan(limit) or found.last
+        except OSError as error:
+            in_doubt = in_doubt or segment.sent
+            known = after is not None and same_epoch(segment, after)
+            end = after.header.first_sequence if after is not None and known else 0
+            _set_aside(found, segment.path, max(1, end - header.first_sequence), error)
+            found.segments.remove(segment)
+            continue
         missing = segment.lost_at_end
         if after is not None and same_epoch(segment, after):
             missing = max(0, after.header.first_sequence - segment.next_sequence)

@@ -75,7 +75,9 @@ class Spool:
     @property
     def problem(self) -> str:
         """What the disk or the merging process refuses at present, beside appends; else empty."""
-        return self._tally.problem
+        bad = [segment for segment in self._segments if segment.trouble]
+        lost = "{0.path}: records cannot be read and are lost: {0.trouble}; check this disk"
+        return self._tally.problem or next(map(lost.format, bad), "")
 
     def append(self, records: Sequence[tuple[bytes, bytes]]) -> None:
         """Make (payload, memory) pairs durable, in order, with one fsync.
@@ -90,6 +92,9 @@ class Spool:
         )
         unix_ns = max(0, self._unix_ns())
         try:
+            if self._descriptor >= 0 and not os.fstat(self._descriptor).st_nlink:
+                _log.error("the spool's newest segment was deleted", path=self._segments[-1].path)
+                self._abandon()
             self._cursor = self._room.make(self._segments, incoming, self._cursor)
             segment = self._segment_for(incoming)
             framed = [
@@ -125,7 +130,10 @@ class Spool:
             try:
                 found = self._read(at, offset, max_bytes)
             except OSError as error:
-                raise self._refused("read", error) from None
+                refused = self._refused("read", error)
+                self._tally.trouble("read", str(refused))
+                raise refused from None
+            self._tally.trouble("read", "")
             if found:
                 self._mark_sent(segment)
                 return found
@@ -204,9 +212,7 @@ class Spool:
             return
         segment.sent = True
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-            os.close(os.open(segment.mark, flags, 0o600))
-            segments.sync_directory(self._directory, self._sync)
+            directories.mark_sent(segment, self._sync)
         except OSError as error:
             self._tally.trouble("mark", str(self._refused("written", error)))
         else:

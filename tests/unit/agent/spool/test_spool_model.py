@@ -208,8 +208,7 @@ class SpoolMachine(RuleBasedStateMachine):
         names = {path.name for path in (self.directory / "spool").iterdir()}
         segments = [segment.path.name for segment in self.spool._segments]
         marks = [segment.mark.name for segment in self.spool._segments if segment.sent]
-        held = max((f"{segment.header.number:08d}" for segment in self.spool._segments), default="")
-        lost = {name for name in names if name.endswith(".sent") and name[:8] > held}
+        lost = {name for name in names if name.endswith(".sent") and name[:-4] + "seg" not in names}
         assert names - {"lock", "cursor"} - set(marks) - lost == set(segments)
         assert state.bytes <= CONFIG.quota
         assert self.spool.memory == self.memory
