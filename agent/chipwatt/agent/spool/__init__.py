@@ -4,10 +4,10 @@ A directory, mode 0700, of one process at a time::
 
     lock               flock'ed by the process that has the spool open; holds its pid
     00000007.seg       segments, appended in the order of their numbers, which never recur
-    00000007.sent      empty: records of that segment may be at a collector
+    00000007.sent      empty: records of that segment may be at a collector, be it there or not
     00000008.seg
     cursor             how far the collector has acked
-    00000003.damaged   a segment of which not even the header can be read, set aside
+    00000003.damaged   a segment that the disk does not give back or without a header, set aside
     merging            a segment that is to replace others and is not complete
 
 All integers are little-endian, every CRC is CRC-32 as zlib computes it.
@@ -58,15 +58,19 @@ Invariants, by the numbers that code and tests use:
       one under which bytes may have left this host is never given to other bytes but the gap
       of S6, for which the collector has room only where it has not got those bytes.
 - S3  A new epoch, in a new segment, begins wherever S2 could be in doubt: a new boot, a boot
-      id that cannot be read, a torn tail, a write or fsync that failed.
+      id that cannot be read, a torn tail, a write or fsync that failed. Where records behind
+      the newest that is left may be at a collector, its memory is not resumed from either:
+      a mark of a higher number than its segment's says so until another is appended.
 - S4  A segment ends where its successor's header says; what a failed write left beyond
       that is no record. A merged segment ends with its file.
 - S5  Records are read in the order they were appended, each exactly once from any cursor on.
-- S6  Damage is found by CRC and costs the records it lies in, no other. They are counted, and
+- S6  Damage, found by CRC or since the disk gives nothing back, costs the records it lies in,
+      no other. They are counted, and
       once a later record of their epoch is there, a gap is read in their place under the key
       of the last of them. A torn tail leaves none: what sensing resumes with bridges it.
 - S7  What lies before the cursor is never read again. The cursor may be older than the
       truth (it is not fsync'ed), never newer: the collector knows a record that it has.
+      One that points at no place between records is not believed: all is sent again.
 - S8  A segment is deleted when all of it is settled and the record behind it as well, when a
       merged one stands for it, or as the oldest one when the quota is exceeded and nothing can
       be merged. The newest always stays, for the sake of S2 and of the memory.

@@ -19,7 +19,7 @@ def lost_before(segments: Sequence[Segment], at: int, index: int) -> int:
     expected = segment.expected(index)
     if not index:
         for before in reversed(segments[:at]):
-            if not _same_epoch(before, segment):
+            if not same_epoch(before, segment):
                 break
             expected = before.lasts[-1] + 1 if len(before) else before.header.first_sequence
             if len(before):
@@ -71,7 +71,7 @@ def _payloads(places: Iterator[tuple[Segment, int]]) -> Iterator[bytes]:
 
 def _backward(segments: Sequence[Segment], at: int, index: int) -> Iterator[tuple[Segment, int]]:
     for segment in reversed(segments[: at + 1]):
-        if not _same_epoch(segment, segments[at]):
+        if not same_epoch(segment, segments[at]):
             return
         end = index if segment is segments[at] else len(segment)
         for earlier in range(end - 1, -1, -1):
@@ -80,14 +80,15 @@ def _backward(segments: Sequence[Segment], at: int, index: int) -> Iterator[tupl
 
 def _forward(segments: Sequence[Segment], at: int, index: int) -> Iterator[tuple[Segment, int]]:
     for segment in segments[at:]:
-        if not _same_epoch(segment, segments[at]):
+        if not same_epoch(segment, segments[at]):
             return
         first = index if segment is segments[at] else 0
         for later in range(first, len(segment)):
             yield segment, later
 
 
-def _same_epoch(first: Segment, second: Segment) -> bool:
+def same_epoch(first: Segment, second: Segment) -> bool:
+    """Return whether the records of one go on where those of the other end."""
     return (first.header.boot_id, first.header.epoch) == (
         second.header.boot_id,
         second.header.epoch,

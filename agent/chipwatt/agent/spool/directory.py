@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import stat
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 from chipwatt.agent.spool import segment as segments
+from chipwatt.agent.spool.damage import same_epoch
 from chipwatt.agent.spool.record import (
     CURSOR_BYTES,
     FRAME_MAGIC,
@@ -27,6 +30,9 @@ from chipwatt.core.errors import SpoolError
 DAMAGED = ".damaged"
 MERGING = "merging"
 """A segment that is to replace others, until it is complete."""
+_ONLY_NAMES = ("lock", "cursor", "cursor.new")
+_DIGITS = re.compile("[0-9]{8,19}")
+_MOST_NUMBER = (1 << 63) - 1
 _log = log.get(__name__)
 
 
@@ -42,8 +48,21 @@ class Found:
     """Of any segment there ever was, as far as can be told."""
     torn: bool = False
     """Whether a tail had to be cut off the newest segment."""
-    lost: int = 0
-    """Records in segments that were set aside."""
+    forgets: bool = False
+    """Whether records behind ``last`` may be at a collector: nothing resumes from its memory."""
+    aside: dict[int, int] = field(default_factory=dict)
+    """Numbers of segments that were set aside, and how many records lay in each."""
+
+    @property
+    def lost(self) -> int:
+        """Records in segments that were set aside, beside those that ``Segment.lost`` counts."""
+        return sum(self.aside.values())
+
+    @property
+    def newest_place(self) -> Position:
+        """Where the newest good record ends."""
+        holder = next((segment for segment in reversed(self.segments) if len(segment)), None)
+        return Position(holder.header.number, holder.last_end) if holder else START
 
 
 def lock(directory: Path) -> int:
@@ -72,20 +91,92 @@ def find(directory: Path) -> Found:
     found = Found(cursor=_read_cursor(directory))
     found.highest_number = found.cursor.segment
     replaced = 0
-    for path in sorted(directory.iterdir()):
-        if path.suffix in (SUFFIX, DAMAGED) and path.stem.isdigit():
-            found.highest_number = max(found.highest_number, int(path.stem))
-            if path.suffix == SUFFIX and int(path.stem) <= replaced:
-                path.unlink()  # the process ended before it did
-            elif path.suffix == SUFFIX:
-                replaced = _add_segment(found, path)
-                found.highest_number = max(found.highest_number, replaced)
-        elif path.name == MERGING or (
-            path.suffix == SENT and not path.with_suffix(SUFFIX).exists()
-        ):
+    marks: list[Path] = []
+    for path in _own_files(found, directory):
+        if path.suffix == SUFFIX and int(path.stem) <= replaced:
+            path.unlink()  # the process ended before it did
+        elif path.suffix == SUFFIX:
+            replaced = _add_segment(found, path)
+            found.highest_number = max(found.highest_number, replaced)
+        elif path.name == MERGING:
             path.unlink()
-    _scan_all(found)
+        elif path.suffix == SENT:
+            marks.append(path)
+    in_doubt = _scan_all(found)
+    held = {segment.mark for segment in found.segments}
+    _read_marks(found, [mark for mark in marks if mark not in held])
+    if not found.forgets and (in_doubt or found.cursor > found.newest_place):
+        _forget(found, directory)
+    if found.segments:
+        found.torn = _cut_tail(found.segments[-1])
+    _check_cursor(found)
     return found
+
+
+def _own_files(found: Found, directory: Path) -> list[Path]:
+    """Return the spool's files in the order of their numbers; says which others are there."""
+    files: list[tuple[int, Path]] = []
+    others: list[str] = []
+    for path in sorted(directory.iterdir()):
+        if path.name in _ONLY_NAMES:
+            continue
+        number = _number(path)
+        if number is not None:
+            found.highest_number = max(found.highest_number, number)
+        if stat.S_ISREG(path.lstat().st_mode) and (number is not None or path.name == MERGING):
+            files.append((number or 0, path))
+        else:
+            others.append(path.name)
+    if others:
+        _log.warning("not the spool's, left alone", directory=directory, names=others[:16])
+    return [path for _, path in sorted(files)]
+
+
+def _number(path: Path) -> int | None:
+    """Return the number of a segment that a file's name says; None where it says none."""
+    if path.suffix not in (SUFFIX, SENT, DAMAGED) or not _DIGITS.fullmatch(path.stem):
+        return None
+    number = int(path.stem)
+    return number if number <= _MOST_NUMBER else None
+
+
+def _read_marks(found: Found, marks: list[Path]) -> None:
+    """Look at marks of segments that are gone; those of old ones are deleted."""
+    for mark in marks:
+        if int(mark.stem) > found.newest_place.segment:
+            found.forgets = True
+        else:
+            mark.unlink()
+
+
+def _forget(found: Found, directory: Path) -> None:
+    """Note that what followed the newest record may be at a collector: a mark of no segment.
+
+    It needs no fsync: after a power cut the boot is another, and nothing is resumed from.
+    """
+    found.forgets = True
+    if not found.segments:
+        return
+    found.highest_number += 1
+    (directory / f"{found.highest_number:08d}{SENT}").touch(0o600)
+    _log.error(
+        "records that may have been sent are gone from the spool's end; counters begin anew",
+        directory=directory,
+    )
+
+
+def _check_cursor(found: Found) -> None:
+    """Distrust a cursor that points between no two records: reading again is harmless (S7)."""
+    cursor = found.cursor
+    if not found.segments or cursor.segment < found.segments[0].header.number:
+        return
+    if not any(
+        cursor.segment == segment.header.number
+        and (cursor.offset in segment.ends or cursor.offset in segment.starts)
+        for segment in found.segments
+    ):
+        _log.warning("the spool's cursor points at no record; what is spooled is sent again")
+        found.cursor = START
 
 
 def make_durable(found: Found, sync: Sync) -> None:
@@ -109,6 +200,13 @@ def make_durable(found: Found, sync: Sync) -> None:
             _log.error("the spool's disk refuses to sync", path=segment.path, reason=error.strerror)
 
 
+def mark_sent(segment: Segment, sync: Sync) -> None:
+    """Note durably that records of it may be at a collector (S9)."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    os.close(os.open(segment.mark, flags, 0o600))
+    sync_directory(segment.path.parent, sync)
+
+
 def write_cursor(directory: Path, position: Position) -> None:
     """Replace the cursor; S7 is why it needs no fsync."""
     scratch = directory / "cursor.new"
@@ -117,12 +215,13 @@ def write_cursor(directory: Path, position: Position) -> None:
 
 
 def _read_cursor(directory: Path) -> Position:
+    path = directory / "cursor"
     try:
-        data = (directory / "cursor").read_bytes()
+        data = path.read_bytes() if stat.S_ISREG(path.lstat().st_mode) else b""
     except FileNotFoundError:
         return START
     position = unpack_cursor(data[:CURSOR_BYTES])
-    if position is None:
+    if position is None or position.segment > _MOST_NUMBER:
         _log.warning("the spool's cursor is damaged; what is spooled will be sent again")
         return START
     return position
@@ -130,38 +229,62 @@ def _read_cursor(directory: Path) -> Position:
 
 def _add_segment(found: Found, path: Path) -> int:
     """Add a segment or set it aside; returns the last number that it stands for."""
-    header = segments.read_header(path)
+    try:
+        header = segments.read_header(path)
+        data = b"" if header is not None else path.read_bytes()
+    except OSError as error:
+        _set_aside(found, path, 1, error)
+        return 0
     if header is not None and header.number == int(path.stem):
         sent = path.with_suffix(SENT).exists() or header.number <= found.cursor.segment
         found.segments.append(Segment(path, header, sent=sent))
         return header.last_number
-    data = path.read_bytes()
     lost = data.count(FRAME_MAGIC)
     if not lost and len(data) <= SEGMENT_HEADER_BYTES:  # the process ended while it made it
         path.unlink()
         return 0
-    path.rename(path.with_suffix(DAMAGED))
-    found.lost += lost
-    _log.error("spool segment without a readable header set aside", path=path, records_lost=lost)
+    _set_aside(found, path, lost)
     return 0
 
 
-def _scan_all(found: Found) -> None:
-    for segment, after in zip_longest(found.segments, found.segments[1:]):
+def _set_aside(found: Found, path: Path, lost: int, error: OSError | None = None) -> None:
+    """Rename a segment so that it is not read again; raises an error that may pass."""
+    if error is not None and not segments.is_damage(error):
+        raise error
+    path.rename(path.with_suffix(DAMAGED))
+    found.aside[int(path.stem)] = lost
+    reason = error.strerror if error is not None else "no readable header"
+    _log.error("spool segment set aside", path=path, reason=reason, records_lost=lost)
+
+
+def _scan_all(found: Found) -> bool:
+    """Read all segments; returns whether records behind the newest good one may have been sent."""
+    in_doubt = False
+    for segment, after in zip_longest(list(found.segments), found.segments[1:]):
         header = segment.header
         follows = after is not None and after.header.number == header.last_number + 1
         # A merged segment was whole before it had its name; what follows tells of the old one.
         bounded = after is not None and follows and not header.resolution_ns
         limit = after.header.previous_end if after is not None and bounded else None
-        found.last = segment.scan(limit) or found.last
-        if after is not None and follows and after.header.epoch == header.epoch:
-            segment.lost += max(0, after.header.first_sequence - segment.next_sequence)
-        else:
-            segment.lost += segment.lost_at_end
-        if after is None:
-            found.torn = _cut_tail(segment)
+        try:
+            found.last = segment.scan(limit) or found.last
+        except OSError as error:
+            in_doubt = in_doubt or segment.sent
+            known = after is not None and same_epoch(segment, after)
+            end = after.header.first_sequence if after is not None and known else 0
+            _set_aside(found, segment.path, max(1, end - header.first_sequence), error)
+            found.segments.remove(segment)
+            continue
+        missing = segment.lost_at_end
+        if after is not None and same_epoch(segment, after):
+            missing = max(0, after.header.first_sequence - segment.next_sequence)
+            for number in [n for n in found.aside if header.number < n < after.header.number]:
+                del found.aside[number]  # counted by their sequences
+        segment.lost += missing
+        in_doubt = bool(missing and segment.sent) or (in_doubt and not len(segment))
         if segment.lost:
             _log.error("damaged records in the spool", path=segment.path, records_lost=segment.lost)
+    return in_doubt
 
 
 def _cut_tail(segment: Segment) -> bool:

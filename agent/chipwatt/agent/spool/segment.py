@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from array import array
 from bisect import bisect_right
@@ -23,6 +24,8 @@ from chipwatt.core.durable import Sync, sync_directory
 SUFFIX = ".seg"
 SENT = ".sent"
 """Of the mark beside a segment any of whose records may be at a collector."""
+_DAMAGE = (errno.EIO, errno.ENOENT, errno.ESTALE, errno.ENODATA, errno.EUCLEAN, errno.EBADMSG)
+"""What reading says of bytes that will not come back; anything else may pass."""
 
 
 class Segment:
@@ -43,6 +46,8 @@ class Segment:
         """Records known to have been here that cannot be read."""
         self.lost_at_end = 0
         """Records that seem to have begun behind the last good one, as ``scan`` found it."""
+        self.trouble = ""
+        """Why some of it could not be read; empty where all of it could."""
         self.starts = array("Q")
         self.ends = array("Q")
         self.firsts = array("Q")
@@ -80,10 +85,23 @@ class Segment:
         """Read records from index ``first`` on: one, then up to ``max_bytes`` or a lost one.
 
         Fewer, even none, where bytes have changed: those that cannot be read
-        are no longer among the segment's records, and count as ``lost``.
+        are no longer among the segment's records, and count as ``lost``. So do
+        those that the disk does not give back, or that somebody deleted.
         """
-        if first >= len(self):
-            return []
+        while first < len(self):
+            try:
+                return self._frames(first, max_bytes)
+            except OSError as error:
+                if not is_damage(error):
+                    raise
+                self.trouble = error.strerror or str(error)
+                if max_bytes:
+                    max_bytes = 0  # one at a time: the others may be readable
+                else:
+                    self._lose(first)
+        return []
+
+    def _frames(self, first: int, max_bytes: int) -> list[Frame]:
         last = max(first, bisect_right(self.ends, self.starts[first] + max_bytes) - 1)
         base = self.starts[first]
         with self.path.open("rb") as file:
@@ -101,10 +119,16 @@ class Segment:
         return good
 
     def record(self, index: int) -> Record | None:
-        """Read one record; None where its bytes have changed."""
-        with self.path.open("rb") as file:
-            file.seek(self.starts[index])
-            frame = unpack_frame(self.header.seed, file.read(self.ends[index] - self.starts[index]))
+        """Read one record; None where its bytes have changed or are gone."""
+        size = self.ends[index] - self.starts[index]
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.starts[index])
+                frame = unpack_frame(self.header.seed, file.read(size))
+        except OSError as error:
+            if not is_damage(error):
+                raise
+            return None
         return frame.record if frame is not None else None
 
     def append(self, descriptor: int, records: Sequence[Record]) -> list[int]:
@@ -153,6 +177,11 @@ class Segment:
         self.lost += self.lasts[index] - self.firsts[index] + 1
         for column in (self.starts, self.ends, self.firsts, self.lasts, self.unix_ns):
             del column[index]
+
+
+def is_damage(error: OSError) -> bool:
+    """Return whether what could not be read is lost, rather than refused for now."""
+    return error.errno in _DAMAGE
 
 
 def create(

@@ -19,7 +19,7 @@ from chipwatt.agent.spool.record import FRAME_HEADER_BYTES, Position, Record, Se
 from chipwatt.agent.spool.segment import Segment
 from chipwatt.agent.spool.tally import Tally, unsettled
 from chipwatt.core import log
-from chipwatt.core.durable import Sync, sync_directory
+from chipwatt.core.durable import Sync
 from chipwatt.core.errors import SpoolError
 
 _log = log.get(__name__)
@@ -64,7 +64,7 @@ class Spool:
         self._room = Room(directory, self._config.quota, self.merging, sync, self._tally)
         self._epoch = 0
         self.memory = b""
-        """Of the newest record, where it was written in this boot; else empty."""
+        """Of the newest record, where it is of this boot and the last one sent; else empty."""
         self._resume(found)
         self._forget_settled()
 
@@ -76,7 +76,9 @@ class Spool:
     @property
     def problem(self) -> str:
         """What the disk or the merging process refuses at present, beside appends; else empty."""
-        return self._tally.problem
+        bad = [segment for segment in self._segments if segment.trouble]
+        lost = "{0.path}: records cannot be read and are lost: {0.trouble}; check this disk"
+        return self._tally.problem or next(map(lost.format, bad), "")
 
     def append(self, records: Sequence[tuple[bytes, bytes]]) -> None:
         """Make (payload, memory) pairs durable, in order, with one fsync.
@@ -91,6 +93,9 @@ class Spool:
         )
         unix_ns = max(0, self._unix_ns())
         try:
+            if self._descriptor >= 0 and not os.fstat(self._descriptor).st_nlink:
+                _log.error("the spool's newest segment was deleted", path=self._segments[-1].path)
+                self._abandon()
             self._cursor = self._room.make(self._segments, incoming, self._cursor)
             segment = self._segment_for(incoming)
             framed = [
@@ -126,7 +131,10 @@ class Spool:
             try:
                 found = self._read(at, offset, max_bytes)
             except OSError as error:
-                raise self._refused("read", error) from None
+                refused = self._refused("read", error)
+                self._tally.trouble("read", str(refused))
+                raise refused from None
+            self._tally.trouble("read", "")
             if found:
                 self._mark_sent(segment)
                 return found
@@ -205,9 +213,7 @@ class Spool:
             return
         segment.sent = True
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-            os.close(os.open(segment.mark, flags, 0o600))
-            sync_directory(self._directory, self._sync)
+            directories.mark_sent(segment, self._sync)
         except OSError as error:
             self._tally.trouble("mark", str(self._refused("written", error)))
         else:
@@ -219,12 +225,10 @@ class Spool:
             return
         newest = found.segments[-1]
         holder = next((s for s in reversed(found.segments) if len(s)), None)
-        if found.last and holder and self._is_this_boot(holder.header):
+        if found.last and holder and not found.forgets and self._is_this_boot(holder.header):
             self.memory = found.last.record.memory
         in_doubt = found.torn or self._number != newest.header.number or newest.header.resolution_ns
         if in_doubt or not self._is_this_boot(newest.header):
-            return
-        if self._cursor > Position(newest.header.number, newest.end):
             return
         try:
             self._descriptor = os.open(newest.path, os.O_RDWR | os.O_CLOEXEC)
@@ -276,7 +280,7 @@ class Spool:
         self._descriptor = -1
         if not len(newest):  # its number was never read from: the next try may have it
             with suppress(OSError):
-                newest.path.unlink()
+                newest.delete()
             del self._segments[-1]
             self._number -= 1
 

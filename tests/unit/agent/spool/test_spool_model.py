@@ -115,6 +115,8 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(junk=st.binary(min_size=1, max_size=40))
     def crash_in_mid_write(self, junk: bytes) -> None:
         torn = pack_frame(5, Record(9, 1, 0, junk, b""))[:-1]
+        if self.spool._segments and self.spool._segments[-1].sent:
+            self.memory = b""  # nobody can tell whether what is torn was whole once
         self.spool.close()
         for path in sorted((self.directory / "spool").glob("*.seg"))[-1:]:
             path.write_bytes(path.read_bytes() + torn)
@@ -159,6 +161,21 @@ class SpoolMachine(RuleBasedStateMachine):
         self.next += done
         self.memory = b"m%d" % count if done else self.memory
 
+    @rule(reopened=st.integers(1, 3))
+    def newest_record_is_damaged_when_all_is_acked(self, reopened: int) -> None:
+        """Nothing may be resumed from a record behind which another one was sent."""
+        if self.unsettled or not self.spool._segments or not len(self.spool._segments[-1]):
+            return
+        path = self.spool._segments[-1].path
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        for _ in range(reopened):
+            self.spool.close()
+            self.spool = self.opened()
+        self.memory = b""
+        self.unsettled = self.numbers(self.read_all())
+        assert self.next - 1 not in self.unsettled
+
     @rule()
     def reboot(self) -> None:
         self.spool.close()
@@ -191,7 +208,8 @@ class SpoolMachine(RuleBasedStateMachine):
         names = {path.name for path in (self.directory / "spool").iterdir()}
         segments = [segment.path.name for segment in self.spool._segments]
         marks = [segment.mark.name for segment in self.spool._segments if segment.sent]
-        assert names - {"lock", "cursor"} - set(marks) == set(segments)
+        lost = {name for name in names if name.endswith(".sent") and name[:-4] + "seg" not in names}
+        assert names - {"lock", "cursor"} - set(marks) - lost == set(segments)
         assert state.bytes <= CONFIG.quota
         assert self.spool.memory == self.memory
 
