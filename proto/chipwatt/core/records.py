@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from chipwatt.core import coarse
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import AbsentReason, Domain, GapReason, Interface, Method, Statistic
+from chipwatt.core.model import (
+    AbsentReason,
+    DeviceKind,
+    Domain,
+    GapReason,
+    Interface,
+    Method,
+    Statistic,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +198,36 @@ class AgentHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkloadWindow:
+    """A minute of one workload, as coarse as it may leave its host; see ``chipwatt.core.coarse``.
+
+    All but ``swing_class`` is a function of the multiset of the workload's samples.
+    """
+
+    workload_id: bytes
+    """Sixteen bytes that the scheduler issued; zeros: the bucket of everybody else."""
+    class_id: bytes
+    """Sixteen bytes for workloads that are expected to behave alike; zeros: none."""
+    start_unix_ns: int
+    duration_ns: int
+    chips: DeviceKind
+    """The kind of chip that gives most of its limit: the model of these is its hardware."""
+    limit_mw: int
+    """Power limit of all chips that the workload holds; 0 in a row that stands for nobody."""
+    energy_steps: int
+    """Rounded down over the workload's life, so that sums stay within a step of the truth."""
+    occupancy: tuple[int, ...]
+    """Thirty-seconds of the time in each eighth of the power up to ``limit_mw``, lowest first."""
+    swing_class: int
+    """0 none, 1 weak, 2 clear, 3 strong. The one field that the order of samples reaches."""
+
+    @property
+    def energy_uj(self) -> int:
+        """Attributed energy, in whole steps."""
+        return self.energy_steps * coarse.step_uj(self.limit_mw, self.duration_ns)
+
+
+@dataclass(frozen=True, slots=True)
 class Records:
     """What one payload holds."""
 
@@ -198,3 +237,4 @@ class Records:
     sensors: tuple[SensorStatus, ...] = ()
     absent: tuple[AbsentInterface, ...] = ()
     agent: tuple[AgentHealth, ...] = ()
+    workloads: tuple[WorkloadWindow, ...] = ()
