@@ -14,6 +14,8 @@ from typing import Final
 
 import numpy as np
 
+from chipwatt.core import coarse
+
 
 class SectionKind(IntEnum):
     """What a section holds; numbers as in ``types.proto``."""
@@ -25,6 +27,7 @@ class SectionKind(IntEnum):
     SENSOR = 5
     ABSENT = 6
     AGENT = 7
+    WORKLOAD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,21 @@ COLUMNS: Final[dict[SectionKind, tuple[ColumnSpec, ...]]] = {
         _count(5, "late_deadlines"),
         _count(6, "transient_errors"),
         _count(7, "broken_sources"),
+    ),
+    SectionKind.WORKLOAD: (
+        ColumnSpec(1, "workload_high", "<u8", "1", 0, U64),
+        ColumnSpec(2, "workload_low", "<u8", "1", 0, U64),
+        ColumnSpec(3, "start_unix_ns", "<i8", "ns", _MIN_UNIX_NS, I64),
+        ColumnSpec(4, "duration_ns", "<u8", "ns", coarse.WINDOW_NS, coarse.WINDOW_NS),
+        ColumnSpec(5, "class_high", "<u8", "1", 0, U64),
+        ColumnSpec(6, "class_low", "<u8", "1", 0, U64),
+        ColumnSpec(7, "limit_mw", "<u4", "mW", 0, MAX_POWER_MW),
+        ColumnSpec(8, "energy_steps", "<u1", "1/15 of the limit", 0, coarse.MAX_STEPS),
+        ColumnSpec(9, "swing_class", "<u1", "1", 0, coarse.MAX_SWING),
+        *(
+            ColumnSpec(10 + k, f"occupancy_{k}", "<u1", "1/32 of the time", 0, 32)
+            for k in range(coarse.POWER_CLASSES)
+        ),
     ),
 }
 """Every section's columns."""

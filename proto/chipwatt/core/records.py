@@ -12,7 +12,6 @@ from chipwatt.core import coarse
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import (
     AbsentReason,
-    DeviceKind,
     Domain,
     GapReason,
     Interface,
@@ -210,8 +209,6 @@ class WorkloadWindow:
     """Sixteen bytes for workloads that are expected to behave alike; zeros: none."""
     start_unix_ns: int
     duration_ns: int
-    chips: DeviceKind
-    """The kind of chip that gives most of its limit: the model of these is its hardware."""
     limit_mw: int
     """Power limit of all chips that the workload holds; 0 in a row that stands for nobody."""
     energy_steps: int

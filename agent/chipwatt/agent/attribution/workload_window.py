@@ -16,7 +16,6 @@ from typing import Final
 
 from chipwatt.core import coarse
 from chipwatt.core.clock import NS_PER_MS
-from chipwatt.core.model import DeviceKind
 from chipwatt.core.records import WorkloadWindow
 
 SAMPLE_NS: Final = 100 * NS_PER_MS
@@ -36,7 +35,6 @@ class WindowMaker:
         class_id: bytes,
         limit_mw: int,
         *,
-        chips: DeviceKind = DeviceKind.GPU,
         window_ns: int = coarse.WINDOW_NS,
         with_swing: bool = True,
     ) -> None:
@@ -50,7 +48,6 @@ class WindowMaker:
         self.limit_mw = limit_mw
         self._workload_id = workload_id
         self._class_id = class_id
-        self._chips = chips
         self._window_ns = window_ns
         self._with_swing = with_swing
         self._step_pj = coarse.step_uj(limit_mw, window_ns) * _PJ_PER_UJ
@@ -86,7 +83,6 @@ class WindowMaker:
             class_id=self._class_id,
             start_unix_ns=start_unix_ns,
             duration_ns=self._window_ns,
-            chips=self._chips,
             limit_mw=self.limit_mw,
             energy_steps=min(steps, coarse.MAX_STEPS),
             occupancy=parts_of(class_ns, coarse.OCCUPANCY_PARTS),

@@ -32,7 +32,7 @@ def test_a_window_says_at_most_thirty_bits() -> None:
 def test_a_steady_workload() -> None:
     window = window_of([390_000] * 600)
     assert window == WorkloadWindow(
-        WHO, KIND, START, coarse.WINDOW_NS, window.chips, LIMIT_MW, 7, (0, 0, 0, 32, 0, 0, 0, 0), 0
+        WHO, KIND, START, coarse.WINDOW_NS, LIMIT_MW, 7, (0, 0, 0, 32, 0, 0, 0, 0), 0
     )
     assert window.energy_uj == 7 * 3_200_000_000
 
