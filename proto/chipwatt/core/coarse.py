@@ -26,6 +26,8 @@ LEAST_COVERAGE_PPM: Final = 950_000
 """A window of which less was seen is withheld."""
 MAX_WORKLOADS: Final = 64
 """Of one host in one window; what others use is in the bucket that belongs to nobody."""
+ROWS: Final = MAX_WORKLOADS + 1
+"""Of a minute, with the bucket of everybody else; those that stand for nobody are empty."""
 NOBODY: Final = bytes(16)
 """The id of the bucket, and of rows that are there to be filled."""
 

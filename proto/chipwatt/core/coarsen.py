@@ -2,7 +2,7 @@
 
 Energy, time and every gap stay exact; what is lost is resolution. Merging is
 ``core.rollup``'s. Of what is no history (sensors, absent interfaces, the
-agent's health) the newest of each kind stays.
+agent's health) the newest of each kind stays. Windows of workloads stay as they are.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _FEW = 6
 _FEW_BYTES = TARGET_BYTES // 2
 """Of these at most: merged, histograms may take more than twice the bytes that they took apart."""
 _DEVICE = ("kind", "ordinal", "uid_high", "uid_low")
+_OF_HOST = (SectionKind.HOST_SECOND, SectionKind.WORKLOAD)
 _NS_MW_PER_UJ = 1_000_000
 _Device = tuple[int, ...]
 
@@ -167,7 +168,7 @@ def _merged(parts: Sequence[Tables], resolution_ns: int) -> dict[SectionKind, Ta
     for tables in parts:
         numbers = _numbers(tables, devices)
         for kind, table in tables.items():
-            if kind is SectionKind.HOST_SECOND:
+            if kind in _OF_HOST:
                 history.setdefault(kind, []).append(Rows(np.zeros(table.rows, "<u4"), table))
             elif kind in KEPT:
                 history.setdefault(kind, []).append(Rows(numbers[table["device"]], table))
@@ -177,12 +178,18 @@ def _merged(parts: Sequence[Tables], resolution_ns: int) -> dict[SectionKind, Ta
                 newest[kind] = table
     merged = dict(newest)
     for kind, rows in history.items():
-        rolled = roll_up(concatenate(rows), resolution_ns)
-        is_owned = kind is not SectionKind.HOST_SECOND
-        merged[kind] = _pointing(rolled.table, rolled.owners) if is_owned else rolled.table
+        merged[kind] = _rolled(concatenate(rows), resolution_ns)
     if devices:
         merged[SectionKind.DEVICE] = _device_table(devices)
     return merged
+
+
+def _rolled(rows: Rows, resolution_ns: int) -> Table:
+    """Return rows of one kind as fewer; those of workloads are coarse already."""
+    if rows.kind is SectionKind.WORKLOAD:
+        return rows.table
+    rolled = roll_up(rows, resolution_ns)
+    return rolled.table if rows.kind in _OF_HOST else _pointing(rolled.table, rolled.owners)
 
 
 def _numbers(tables: Tables, devices: dict[_Device, int]) -> Array:

@@ -50,6 +50,7 @@ from chipwatt.core.tables import (
     table_from_rows,
 )
 from chipwatt.core.wire import MAX_PAYLOAD_BYTES
+from chipwatt.core.workload_rows import workload_from_row, workload_row
 from chipwatt.v1 import types_pb2
 
 MAX_SECTIONS = 16
@@ -158,6 +159,7 @@ def tables_from_records(records: Records) -> dict[SectionKind, Table]:
         SectionKind.SENSOR: [_owned_row(sensor, devices) for sensor in records.sensors],
         SectionKind.ABSENT: [_plain_row(absent) for absent in records.absent],
         SectionKind.AGENT: [_plain_row(health) for health in records.agent],
+        SectionKind.WORKLOAD: [workload_row(window) for window in records.workloads],
     }
     return {kind: table_from_rows(kind, of_kind) for kind, of_kind in rows.items() if of_kind}
 
@@ -186,6 +188,7 @@ def records_from_tables(tables: Tables) -> Records:
             for row in _rows(tables, SectionKind.ABSENT)
         ),
         agent=tuple(AgentHealth(**row) for row in _rows(tables, SectionKind.AGENT)),
+        workloads=tuple(workload_from_row(row) for row in _rows(tables, SectionKind.WORKLOAD)),
     )
 
 

@@ -206,6 +206,7 @@ COLUMNS: Final[dict[SectionKind, tuple[ColumnSpec, ...]]] = {
         ColumnSpec(7, "limit_mw", "<u4", "mW", 0, MAX_POWER_MW),
         ColumnSpec(8, "energy_steps", "<u1", "1/15 of the limit", 0, coarse.MAX_STEPS),
         ColumnSpec(9, "swing_class", "<u1", "1", 0, coarse.MAX_SWING),
+        ColumnSpec(20, "attribution", "<u1", "Attribution", 1, 2),
         *(
             ColumnSpec(10 + k, f"occupancy_{k}", "<u1", "1/32 of the time", 0, 32)
             for k in range(coarse.POWER_CLASSES)

@@ -74,6 +74,15 @@ def statistic_of_gauge(averaging: int) -> Statistic:
     return Statistic.AVERAGE if averaging else Statistic.INSTANT
 
 
+class Attribution(IntEnum):
+    """How a workload's share of its chips was found."""
+
+    EXACT = 1
+    """It held them alone: what they used is what it used."""
+    MODELLED = 2
+    """It shared them, by CPU time, slices or turns."""
+
+
 class GapReason(IntEnum):
     """Why energy of an interval cannot be known."""
 

@@ -12,6 +12,7 @@ from chipwatt.core import coarse
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import (
     AbsentReason,
+    Attribution,
     Domain,
     GapReason,
     Interface,
@@ -209,6 +210,7 @@ class WorkloadWindow:
     """Sixteen bytes for workloads that are expected to behave alike; zeros: none."""
     start_unix_ns: int
     duration_ns: int
+    attribution: Attribution
     limit_mw: int
     """Power limit of all chips that the workload holds; 0 in a row that stands for nobody."""
     energy_steps: int

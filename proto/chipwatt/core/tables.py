@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chipwatt.core import coarse
 from chipwatt.core.columns import COLUMNS, MAX_ROWS, ColumnSpec, SectionKind
 from chipwatt.core.errors import InvalidPayload
 from chipwatt.core.model import Method, Statistic
@@ -36,6 +37,8 @@ class Table:
 
 
 Tables = Mapping[SectionKind, Table]
+OCCUPANCY = tuple(f"occupancy_{k}" for k in range(coarse.POWER_CLASSES))
+"""Columns of WORKLOAD, lowest power first."""
 
 
 def table_from_rows(kind: SectionKind, rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -131,7 +134,8 @@ def check_tables(tables: Tables) -> None:
 
     Raises InvalidPayload where a device has both a uid and an ordinal, where a
     row points to a device that is not there, where a window's energy exceeds
-    its cumulative energy, or where a gap's bounds are upside down.
+    its cumulative energy, where a gap's bounds are upside down, or where windows
+    of workloads are not of their fixed number and shape.
     """
     named = tables.get(SectionKind.DEVICE)
     devices = 0 if named is None else named.rows
@@ -149,3 +153,19 @@ def check_tables(tables: Tables) -> None:
     gaps = tables.get(SectionKind.GAP)
     if gaps is not None and bool((gaps["lower_uj"] > gaps["upper_uj"]).any()):
         raise InvalidPayload("GAP.lower_uj: above the upper bound")
+    workloads = tables.get(SectionKind.WORKLOAD)
+    if workloads is not None:
+        _check_workloads(workloads)
+
+
+def _check_workloads(table: Table) -> None:
+    """Refuse what a workload's windows could say more by than they may."""
+    if table.rows % coarse.ROWS:
+        raise InvalidPayload(f"WORKLOAD: {table.rows} rows, a multiple of {coarse.ROWS} expected")
+    is_told = table["limit_mw"] > 0
+    parts = sum(table[name].astype(np.int64) for name in OCCUPANCY)
+    if bool((parts != np.where(is_told, coarse.OCCUPANCY_PARTS, 0)).any()):
+        raise InvalidPayload(f"WORKLOAD.occupancy_0: no {coarse.OCCUPANCY_PARTS} parts in all")
+    for name in ("workload_high", "workload_low", "class_high", "class_low", "energy_steps"):
+        if bool(table[name][~is_told].any()):
+            raise InvalidPayload(f"WORKLOAD.{name}: not 0 in a row that stands for nobody")

@@ -165,6 +165,28 @@ STATISTIC_AVERAGE: Statistic.ValueType  # 3
 """A gauge that the vendor averages over a trailing window."""
 Global___Statistic: typing_extensions.TypeAlias = Statistic
 
+class _Attribution:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _AttributionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Attribution.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    ATTRIBUTION_UNSPECIFIED: _Attribution.ValueType  # 0
+    ATTRIBUTION_EXACT: _Attribution.ValueType  # 1
+    """It held them alone."""
+    ATTRIBUTION_MODELLED: _Attribution.ValueType  # 2
+    """It shared them, by CPU time, slices or turns."""
+
+class Attribution(_Attribution, metaclass=_AttributionEnumTypeWrapper):
+    """How a workload's share of its chips was found."""
+
+ATTRIBUTION_UNSPECIFIED: Attribution.ValueType  # 0
+ATTRIBUTION_EXACT: Attribution.ValueType  # 1
+"""It held them alone."""
+ATTRIBUTION_MODELLED: Attribution.ValueType  # 2
+"""It shared them, by CPU time, slices or turns."""
+Global___Attribution: typing_extensions.TypeAlias = Attribution
+
 class _GapReason:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -239,6 +261,8 @@ class _SectionKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Interfaces that give nothing, and why."""
     SECTION_KIND_AGENT: _SectionKind.ValueType  # 7
     """The agent's own cost and health."""
+    SECTION_KIND_WORKLOAD: _SectionKind.ValueType  # 8
+    """A minute of every workload of the host: always as many rows, in a payload of their own."""
 
 class SectionKind(_SectionKind, metaclass=_SectionKindEnumTypeWrapper):
     """What a section of a payload holds."""
@@ -255,6 +279,8 @@ SECTION_KIND_ABSENT: SectionKind.ValueType  # 6
 """Interfaces that give nothing, and why."""
 SECTION_KIND_AGENT: SectionKind.ValueType  # 7
 """The agent's own cost and health."""
+SECTION_KIND_WORKLOAD: SectionKind.ValueType  # 8
+"""A minute of every workload of the host: always as many rows, in a payload of their own."""
 Global___SectionKind: typing_extensions.TypeAlias = SectionKind
 
 @typing.final

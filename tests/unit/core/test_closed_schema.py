@@ -88,6 +88,7 @@ def test_every_column_is_a_bounded_integer() -> None:
         (model.Interface, types_pb2.Interface),
         (model.Method, types_pb2.Method),
         (model.Statistic, types_pb2.Statistic),
+        (model.Attribution, types_pb2.Attribution),
         (model.GapReason, types_pb2.GapReason),
         (model.AbsentReason, types_pb2.AbsentReason),
         (columns.SectionKind, types_pb2.SectionKind),
@@ -119,6 +120,7 @@ def test_our_numbers_are_those_of_the_schema(ours: type[IntEnum], theirs: object
         (columns.SectionKind.SENSOR, "method", model.Method),
         (columns.SectionKind.ABSENT, "interface", model.Interface),
         (columns.SectionKind.ABSENT, "reason", model.AbsentReason),
+        (columns.SectionKind.WORKLOAD, "attribution", model.Attribution),
     ],
 )
 def test_enum_columns_range_over_their_enum(

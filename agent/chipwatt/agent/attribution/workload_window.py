@@ -16,6 +16,7 @@ from typing import Final
 
 from chipwatt.core import coarse
 from chipwatt.core.clock import NS_PER_MS
+from chipwatt.core.model import Attribution
 from chipwatt.core.records import WorkloadWindow
 
 SAMPLE_NS: Final = 100 * NS_PER_MS
@@ -66,13 +67,36 @@ class WindowMaker:
         """Take one sample by its energy, which stays exact."""
         self._add(mono_ns, energy_uj * _PJ_PER_UJ, duration_ns)
 
-    def close(self, start_unix_ns: int) -> WorkloadWindow | None:
-        """End the window that began at ``start_unix_ns``; None: too little was seen to tell."""
-        energy_pj, covered_ns = self._energy_pj, self._covered_ns
+    def include_uj(self, energy_uj: int) -> None:
+        """Add energy of which nobody knows when in the window it was used."""
+        self._energy_pj += energy_uj * _PJ_PER_UJ
+
+    @property
+    def held_uj(self) -> int:
+        """Energy that was taken in and that no window has said so far."""
+        return (self._owed_pj + self._energy_pj + self._unsaid_pj) // _PJ_PER_UJ
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether enough of the open window was seen for it to be told."""
+        return self._covered_ns * 1_000_000 >= coarse.LEAST_COVERAGE_PPM * self._window_ns
+
+    def close(
+        self,
+        start_unix_ns: int,
+        *,
+        attribution: Attribution = Attribution.EXACT,
+        withhold: bool = False,
+    ) -> WorkloadWindow | None:
+        """End the window that began at ``start_unix_ns``.
+
+        None: it is withheld, since too little was seen of it or because of ``withhold``.
+        """
+        energy_pj, is_seen = self._energy_pj, self.is_seen
         class_ns, halves = self._class_ns, self._halves
         self._energy_pj = self._covered_ns = 0
         self._class_ns, self._halves = [0] * coarse.POWER_CLASSES, {}
-        if covered_ns * 1_000_000 < coarse.LEAST_COVERAGE_PPM * self._window_ns:
+        if withhold or not is_seen:
             self._unsaid_pj += energy_pj
             return None
         steps, self._owed_pj = divmod(self._owed_pj + energy_pj, self._step_pj)
@@ -83,6 +107,7 @@ class WindowMaker:
             class_id=self._class_id,
             start_unix_ns=start_unix_ns,
             duration_ns=self._window_ns,
+            attribution=attribution,
             limit_mw=self.limit_mw,
             energy_steps=min(steps, coarse.MAX_STEPS),
             occupancy=parts_of(class_ns, coarse.OCCUPANCY_PARTS),

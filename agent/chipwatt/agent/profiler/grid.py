@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from chipwatt.agent.profiler.partial import CELL_NS
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 from chipwatt.core.columns import COLUMNS, SectionKind
 
@@ -39,6 +40,11 @@ class Span:
     @property
     def length_ns(self) -> int:
         return self.end_ns - self.start_ns
+
+    @property
+    def cells(self) -> int:
+        """Cells of (about) 100 ms in which the power of several sensors is added up."""
+        return max(1, round(self.length_ns / CELL_NS))
 
     def unix_ns(self, mono_ns: int) -> int:
         """Return the wall time of a moment near this block, never before the year 2000."""

@@ -13,6 +13,7 @@ heard is in no bin; it is in that sensor's window.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,7 @@ from chipwatt.agent.profiler.window import PARTIAL_PPM
 from chipwatt.agent.sensing.contract import Sensor
 from chipwatt.agent.timing import Timing
 from chipwatt.core.clock import NS_PER_MS
+from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind, Domain, Flag
 from chipwatt.core.records import HostSecond
 
@@ -42,27 +44,67 @@ def kind_of(sensor: Sensor) -> str:
     return kinds.get(sensor.device.kind, "other")
 
 
+@dataclass(slots=True)
+class ChipSecond:
+    """What the root domains of one chip used in one block."""
+
+    energy_uj: int = 0
+    cells_uj: Floats | float = 0.0
+    """Course of the energy, for its shape only; a number: evenly spread."""
+    covered_ns: int = -1
+    """Time in which all of them were seen; -1: none was heard of."""
+
+    def hear(self, covered_ns: int) -> None:
+        """Count in how long one of its domains was seen."""
+        least_ns = covered_ns if self.covered_ns < 0 else min(self.covered_ns, covered_ns)
+        self.covered_ns = least_ns
+
+    def cumulated_uj(self, cells: int) -> list[int]:
+        """Return the energy up to the end of each cell, in whole µJ; the last is all of it."""
+        total_uj = float(np.sum(self.cells_uj))
+        if isinstance(self.cells_uj, float) or len(self.cells_uj) != cells or total_uj <= 0:
+            return [self.energy_uj * number // cells for number in range(1, cells + 1)]
+        course = np.cumsum(self.cells_uj) * (self.energy_uj / total_uj)
+        sums = np.clip(np.rint(course), 0, self.energy_uj).astype(np.int64).tolist()
+        return [*sums[:-1], self.energy_uj]
+
+
 class Bin:
     """One block's sums, filled sensor by sensor."""
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, *, by_chip: bool = False) -> None:
+        """Keep what each chip used as well, if wanted."""
         self.span = span
+        self.chips: dict[DeviceId, ChipSecond] | None = {} if by_chip else None
         self.energy_uj = dict.fromkeys(KINDS, 0)
         self.heard = 0
         self.flags = int(Flag.CLOCK_STEPPED) if span.stepped else 0
         self._cells: dict[str, Floats] = {}
-        self._count = max(1, round(span.length_ns / CELL_NS))
+        self._count = span.cells
 
-    def add(self, kind: str, energy_uj: int, cells_uj: Floats | None, timing: Timing) -> None:
+    def add(
+        self,
+        device: DeviceId,
+        kind: str,
+        energy_uj: int,
+        cells_uj: Floats | None,
+        timing: Timing,
+    ) -> None:
         """Add a piece of a root domain; without cells its energy is spread evenly."""
         self.energy_uj[kind] += energy_uj
         cells = energy_uj / self._count if cells_uj is None else cells_uj
         self._cells[kind] = self._cells.get(kind, np.zeros(self._count)) + cells
         if not timing.resolves(CELL_NS):
             self.flags |= _BEYOND
+        if self.chips is not None:
+            chip = self.chips.setdefault(device, ChipSecond())
+            chip.energy_uj += energy_uj
+            chip.cells_uj = chip.cells_uj + cells
 
-    def hear(self, covered_ns: int, flags: int) -> None:
+    def hear(self, device: DeviceId, covered_ns: int, flags: int) -> None:
         """Count a root domain as heard if it was seen (nearly) throughout."""
+        if self.chips is not None:
+            self.chips.setdefault(device, ChipSecond()).hear(covered_ns)
         if covered_ns * 1_000_000 >= PARTIAL_PPM * self.span.length_ns:
             self.heard += 1
         self.flags |= flags & _CARRIED

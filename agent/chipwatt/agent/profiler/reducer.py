@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from chipwatt.agent.attribution.attributor import Attributor
 from chipwatt.agent.ledger import Ledger
 from chipwatt.agent.profiler.closed import Memory
 from chipwatt.agent.profiler.grid import Grid, Span
@@ -25,6 +26,7 @@ from chipwatt.agent.profiler.track import Track
 from chipwatt.agent.sensing.contract import Sensor
 from chipwatt.agent.timing import Timing
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S
+from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import GapReason
 from chipwatt.core.records import DeviceWindow, Gap, HostSecond, Records, Throttle
 
@@ -62,7 +64,10 @@ class Reducer:
         window_ns: int = 10 * NS_PER_S,
         batch_ns: int = 10 * NS_PER_S,
         memory: Sequence[Memory] = (),
+        attributor: Attributor | None = None,
     ) -> None:
+        """Go on from ``memory``; ``attributor`` gets each second of each chip if it wants it."""
+        self._attributor = attributor
         self._grid = Grid(mono_ns, unix_ns, window_ns, batch_ns)
         remembered = {(entry.device, entry.domain, entry.statistic): entry for entry in memory}
         self._tracks = [
@@ -194,7 +199,8 @@ class Reducer:
         return list(self._memory)
 
     def _enqueue(self, span: Span) -> None:
-        into, stuck = Bin(span), self._stillness.suspects()
+        by_chip = self._attributor is not None and self._attributor.is_wanted
+        into, stuck = Bin(span, by_chip=by_chip), self._stillness.suspects()
         turns = [t.turn(span, into, suspect=n in stuck) for n, t in enumerate(self._tracks)]
         self._blocks.append(_Block(span, turns, into))
         self._asleep = False
@@ -251,6 +257,8 @@ class Reducer:
         self._first += 1
         if not block.bin.empty:
             self._seconds.append(self._host.close(block.bin))
+        if self._attributor is not None and block.bin.chips is not None:
+            self._attributor.second(block.span, block.bin.chips, self._limits_mw())
         if block.span.ends_batch:
             self._emit()
 
@@ -270,7 +278,19 @@ class Reducer:
             self._batches.append(
                 Records(tuple(windows[part]), tuple(seconds[part]), tuple(gaps[part]))
             )
+        for minute in self._attributor.take() if self._attributor else ():
+            # Alone in a payload: its size says nothing of what others had to say.
+            self._batches.append(Records(workloads=minute))
         self._finished_memory = self._memory_now()
+
+    def _limits_mw(self) -> dict[DeviceId, int]:
+        """Return what the root domains of each chip may draw."""
+        limits_mw: dict[DeviceId, int] = {}
+        for track in self._tracks:
+            if track.sensor.root:
+                device = track.sensor.device
+                limits_mw[device] = limits_mw.get(device, 0) + track.limit_mw
+        return limits_mw
 
     def _memory_now(self) -> list[Memory]:
         known = [track.committed for track in self._tracks if track.committed is not None]

@@ -59,6 +59,12 @@ class Track(Standing):
         timing = self.ledger.timing
         return bool(timing.refresh_ns and timing.period_ns)
 
+    @property
+    def limit_mw(self) -> int:
+        """What its power is limited to, as far as anybody says."""
+        told = self.throttle.limit_mw, self.sensor.limits.default_mw, self.sensor.limits.max_mw
+        return next((limit for limit in told if limit), self.sensor.max_power_mw)
+
     def counts(self) -> Counts:
         """Return everything counted so far."""
         ledger = self.ledger
@@ -140,8 +146,12 @@ class Track(Standing):
                 until_uj = piece.at_uj(turn.span.end_ns)
                 at = slice(number * CELLS_A_SECOND, (number + 1) * CELLS_A_SECOND)
                 cells = None if cells_uj is None else cells_uj[at]
-                turn.into.add(self._kind, until_uj - self._cumulative_uj, cells, timing)
-                turn.into.hear(NS_PER_S, self.sensor.flags | self._rate_flag(turn))
+                turn.into.add(
+                    self.sensor.device, self._kind, until_uj - self._cumulative_uj, cells, timing
+                )
+                turn.into.hear(
+                    self.sensor.device, NS_PER_S, self.sensor.flags | self._rate_flag(turn)
+                )
                 self._cumulative_uj = until_uj
         self._cumulative_uj = piece.at_uj(end_ns)
         window.add(self._cumulative_uj - begin_uj, partial, timing)
@@ -162,8 +172,13 @@ class Track(Standing):
                     break
                 self._cross(ahead, turn)
         if self.sensor.root:
-            turn.into.hear(covered_ns, self.sensor.flags | self._rate_flag(turn))
+            turn.into.hear(
+                self.sensor.device, covered_ns, self.sensor.flags | self._rate_flag(turn)
+            )
         self._mark(turn)
+
+    def _flags(self, turn: Turn) -> int:
+        return self.sensor.flags | self._rate_flag(turn)
 
     def _start(self) -> None:
         """Stand on the first edge, once there is one."""
@@ -183,7 +198,7 @@ class Track(Standing):
         energy_uj = cumulative_uj - self._cumulative_uj
         self._open(span).add(energy_uj, partial, timing)
         if self.sensor.root:
-            turn.into.add(self._kind, energy_uj, partial.cells_uj, timing)
+            turn.into.add(self.sensor.device, self._kind, energy_uj, partial.cells_uj, timing)
         self._cumulative_uj = cumulative_uj
         self._leave(end_ns)
         return partial.covered_ns

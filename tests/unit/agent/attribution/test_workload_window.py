@@ -31,9 +31,10 @@ def test_a_window_says_at_most_thirty_bits() -> None:
 
 def test_a_steady_workload() -> None:
     window = window_of([390_000] * 600)
-    assert window == WorkloadWindow(
-        WHO, KIND, START, coarse.WINDOW_NS, LIMIT_MW, 7, (0, 0, 0, 32, 0, 0, 0, 0), 0
-    )
+    assert window is not None
+    assert (window.workload_id, window.class_id, window.start_unix_ns) == (WHO, KIND, START)
+    assert (window.energy_steps, window.swing_class) == (7, 0)
+    assert window.occupancy == (0, 0, 0, 32, 0, 0, 0, 0)
     assert window.energy_uj == 7 * 3_200_000_000
 
 
