@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from chipwatt.agent import sensing_link as link
+from chipwatt.agent.outbox import Outbox
 from chipwatt.agent.profiler.reducer import Memory, Reducer
 from chipwatt.core import codec, wire
 from chipwatt.core.errors import InvalidPayload
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Sender:
     """Encodes and sends; one a sensing process."""
 
-    def __init__(self, outbox: link.Outbox, reducer: Reducer, memory: link.Memory) -> None:
+    def __init__(self, outbox: Outbox, reducer: Reducer, memory: link.Memory) -> None:
         """Begin with the ``memory`` of the process before."""
         self._outbox = outbox
         self._reducer = reducer

@@ -16,6 +16,7 @@ from chipwatt.agent.suspects import Suspects
 from chipwatt.core import log
 from chipwatt.core.backoff import delays_s
 from chipwatt.core.errors import ConfigError, InvalidPayload, TraceError
+from chipwatt.core.workload import Binding
 
 COMMAND = (sys.executable, "-m", "chipwatt.agent.sensing_process", "--fd")
 STOP_GRACE_S = 8.0
@@ -53,6 +54,7 @@ class SensingChild:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._batch_s = 0
+        self._bindings: tuple[Binding, ...] = ()
         self._changed = asyncio.Event()
         """Set by whatever the process has to be told."""
         self._last_words = ""
@@ -101,6 +103,11 @@ class SensingChild:
             _log.info("the collector sets the cadence", seconds=batch_s or "as configured")
             self._batch_s = batch_s
             self._changed.set()
+
+    def set_bindings(self, bindings: Sequence[Binding]) -> None:
+        """Let these be the workloads, in this process and in those to come."""
+        self._bindings = tuple(bindings)
+        self._changed.set()
 
     async def run(self) -> None:
         """Return at the end of a replay or after ``stop``.
@@ -202,16 +209,20 @@ class SensingChild:
         return self._suspects.careful_start(settings)
 
     async def _tell(self, ours: socket.socket, process: asyncio.subprocess.Process) -> None:
-        """Say START, then each new cadence, at last STOP; a process that does not heed it dies."""
+        """Say START, then what changes, at last STOP; a process that does not heed it dies."""
         loop = asyncio.get_running_loop()
         with suppress(ConnectionError):
             await loop.sock_sendall(ours, link.encode(self._start()))
             told_s = 0
+            bound: tuple[Binding, ...] = ()
             while not self._stopping.is_set():
                 self._changed.clear()
                 if told_s != self._batch_s:
                     told_s = self._batch_s
                     await loop.sock_sendall(ours, link.encode(link.SetCadence(told_s)))
+                if bound != self._bindings:
+                    bound = self._bindings
+                    await loop.sock_sendall(ours, link.encode(link.Bind(bound)))
                 await self._changed.wait()
             await loop.sock_sendall(ours, link.encode(link.Stop()))
         await self._stopping.wait()

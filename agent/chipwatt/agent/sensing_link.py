@@ -10,6 +10,7 @@ down        START        JSON ``{"sensing": {…}, "sources": {name: {…}}, "me
                          "left_out": {name: why}, "wary": [name], "one_by_one": bool}``
 down        STOP         empty
 down        SET_CADENCE  u8: seconds that a batch is to cover; 0: as START said
+down        BIND         JSON ``[{"workload", "class", "cgroup", "devices"}]``: all there are
 up          PAYLOAD      ``u32 n``, n bytes of payload, JSON list: the memory behind it
 up          DONE         empty: a replay has come to its end
 up          OPENING      JSON ``[name, bool]``: a source's opening begins; true: came back
@@ -25,21 +26,18 @@ agent process stays small.
 from __future__ import annotations
 
 import json
-import socket
 import struct
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 from chipwatt.core.errors import InvalidPayload
+from chipwatt.core.workload import Binding
 
 MAX_FRAME_BYTES = 1 << 20
 MAX_BATCH_S = 60
 """Longest batch that anybody may ask for."""
-QUEUE_BYTES = 16 << 20
-"""What waits for a stalled agent, at most: hours of windows of a large host."""
 _HEAD = struct.Struct("<IB")
 _SIZE = struct.Struct("<I")
 
@@ -56,6 +54,7 @@ class Kind(IntEnum):
     SET_CADENCE = 5
     OPENING = 6
     ANEW = 7
+    BIND = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +85,13 @@ class SetCadence:
 
 
 @dataclass(frozen=True, slots=True)
+class Bind:
+    """From now on these workloads are bound, and no others."""
+
+    bindings: tuple[Binding, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Payload:
     """Finished records, and the memory that a restart after them needs."""
 
@@ -113,7 +119,7 @@ class Anew:
     found: tuple[str, ...]
 
 
-Message = Start | Stop | SetCadence | Payload | Done | Opening | Anew
+Message = Start | Stop | SetCadence | Bind | Payload | Done | Opening | Anew
 
 
 def encode(message: Message) -> bytes:
@@ -135,6 +141,9 @@ def encode(message: Message) -> bytes:
             kind, body = Kind.STOP, b""
         case SetCadence():
             kind, body = Kind.SET_CADENCE, bytes((message.batch_s,))
+        case Bind():
+            kind = Kind.BIND
+            body = _json([binding.to_plain() for binding in message.bindings])
         case Payload():
             kind = Kind.PAYLOAD
             memory = _json([dict(entry) for entry in message.memory])
@@ -177,63 +186,6 @@ class FrameReader:
         return messages
 
 
-class Outbox:
-    """Sends frames to the agent; unless ``blocking``, without ever waiting for it."""
-
-    def __init__(
-        self, sock: socket.socket, *, blocking: bool, queue_bytes: int = QUEUE_BYTES
-    ) -> None:
-        sock.setblocking(blocking)
-        self._sock = sock
-        self._blocking = blocking
-        self._queue: deque[bytes] = deque()
-        self._queue_bytes = queue_bytes
-        self._held_bytes = 0
-        self._sent_of_first = 0
-        self.dropped = 0
-        """Frames thrown away, oldest first, because the agent took none for too long."""
-
-    def push(self, message: Message) -> None:
-        """Send a frame now or, where the agent lags, as soon as it reads again."""
-        frame = encode(message)
-        self._queue.append(frame)
-        self._held_bytes += len(frame)
-        self.flush()
-        self._shed()
-
-    def flush(self) -> bool:
-        """Send what fits; True once nothing is left. Raises OSError where the agent is gone."""
-        while self._queue:
-            first = self._queue[0]
-            try:
-                self._sent_of_first += self._sock.send(memoryview(first)[self._sent_of_first :])
-            except BlockingIOError:
-                return False
-            if self._sent_of_first == len(first):
-                self._queue.popleft()
-                self._held_bytes -= len(first)
-                self._sent_of_first = 0
-        return True
-
-    def drain(self, timeout_s: float) -> bool:
-        """Send all that is left, waiting at most ``timeout_s`` for each step of the agent."""
-        self._sock.settimeout(timeout_s)
-        try:
-            return self.flush()
-        except TimeoutError:
-            return False
-        finally:
-            self._sock.setblocking(self._blocking)
-
-    def _shed(self) -> None:
-        # The frame that is partly sent must stay, or the stream would lose its framing.
-        keep_first = 1 if self._sent_of_first else 0
-        while self._held_bytes > self._queue_bytes and len(self._queue) > 1 + keep_first:
-            self._held_bytes -= len(self._queue[keep_first])
-            del self._queue[keep_first]
-            self.dropped += 1
-
-
 def _json(value: Any) -> bytes:
     try:
         return json.dumps(value, separators=(",", ":")).encode()
@@ -273,6 +225,10 @@ def _payload(body: bytes) -> Payload:
     return Payload(body[_SIZE.size : end], json.loads(body[end:]))
 
 
+def _bind(body: bytes) -> Bind:
+    return Bind(tuple(Binding.from_plain(plain) for plain in json.loads(body)))
+
+
 def _opening(body: bytes) -> Opening:
     name, back = json.loads(body)
     return Opening(str(name), bool(back))
@@ -289,5 +245,6 @@ _DECODERS: Mapping[int, Callable[[bytes], Message]] = {
     Kind.PAYLOAD: _payload,
     Kind.DONE: lambda _: Done(),
     Kind.OPENING: _opening,
+    Kind.BIND: _bind,
     Kind.ANEW: _anew,
 }

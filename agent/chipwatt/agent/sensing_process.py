@@ -19,10 +19,12 @@ from typing import cast
 
 from chipwatt.agent import announce
 from chipwatt.agent import sensing_link as link
+from chipwatt.agent.attribution.attributor import Attributor
 from chipwatt.agent.deadlines import freeze_garbage, keep_time
 from chipwatt.agent.feed import Trace
 from chipwatt.agent.inventory import REPLAY, Inventory, open_inventory
 from chipwatt.agent.opening import Careful
+from chipwatt.agent.outbox import Outbox
 from chipwatt.agent.profiler.reducer import Reducer
 from chipwatt.agent.realtime import prompt
 from chipwatt.agent.rejections import RejectionLog
@@ -53,7 +55,7 @@ class SensingProcess:
         self._registered = registered
         self._reader = link.FrameReader()
         # Until sampling begins only notes are sent, each before a library is entered.
-        self._outbox = link.Outbox(sock, blocking=True)
+        self._outbox = Outbox(sock, blocking=True)
         self._early: list[link.Message] = []
         """What came together with START."""
         self._stop = False
@@ -78,6 +80,7 @@ class SensingProcess:
         inventory = open_inventory(self._registered, configs, config.sources, careful=careful)
         announce.absent(inventory.absent)
         clock = _clock_of(inventory)
+        attributor = Attributor(clock.mono_ns)
         reducer = Reducer(
             inventory.sensors(),
             mono_ns=clock.mono_ns(),
@@ -85,9 +88,10 @@ class SensingProcess:
             window_ns=config.window,
             batch_ns=config.batch,
             memory=remembered(start.memory),
+            attributor=attributor,
         )
         # A virtual clock outruns any agent, so there the agent sets the pace.
-        outbox = link.Outbox(self._sock, blocking=isinstance(clock, VirtualClock))
+        outbox = Outbox(self._sock, blocking=isinstance(clock, VirtualClock))
         self._outbox = outbox
         sender = Sender(outbox, reducer, [dict(entry) for entry in start.memory])
         rejections = RejectionLog(inventory.sensors(), reducer.ledgers())
@@ -104,9 +108,12 @@ class SensingProcess:
             outbox.flush()
             now_ns = clock.mono_ns()
             rejections.look(now_ns)
+            attributor.look(now_ns)
             for message in self._hear():
                 if isinstance(message, link.SetCadence):
                     reducer.set_batch(message.batch_s * NS_PER_S or config.batch)
+                elif isinstance(message, link.Bind):
+                    attributor.bind(now_ns, message.bindings)
                 else:
                     self._stop = True
             return self._stop or search.look(now_ns)
@@ -155,7 +162,7 @@ class SensingProcess:
         """Take in what the agent says, without waiting; note where it is gone."""
         messages, self._early = self._early, []
         try:
-            data = self._sock.recv(4096, socket.MSG_DONTWAIT)
+            data = self._sock.recv(65536, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return messages
         self._stop = self._stop or not data

@@ -43,6 +43,7 @@ from chipwatt.v1 import query_pb2, query_pb2_grpc, telemetry_pb2_grpc
 READERS = 4
 NAMES_EVERY_S = 5.0
 EXPIRE_EVERY_S = 60.0
+LEARN_EVERY_S = 5.0
 STOP_GRACE_S = 3.0
 RECOVERY_GRACE_S = 5.0
 _log = log.get(__name__)
@@ -120,6 +121,8 @@ class Collector:
         for exporter in exporters:
             self._background(exporter.name, exporter.run())
         self._background("names", self._every(NAMES_EVERY_S, lambda: latest.learn(store.hosts())))
+        learner = placement.learner(store.workloads)
+        self._background("classes", self._every(LEARN_EVERY_S, learner.tick))
         self._background(
             "expire", self._every(EXPIRE_EVERY_S, lambda: store.expire(self._clock.unix_ns()))
         )

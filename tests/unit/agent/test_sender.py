@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipwatt.agent import sensing_link as link
+from chipwatt.agent.outbox import Outbox
 from chipwatt.agent.profiler.reducer import Reducer
 from chipwatt.agent.sender import Sender, memory_to_plain, remembered
 from chipwatt.core import codec
@@ -55,7 +56,7 @@ def sent(records: Records) -> tuple[Sender, list[DeviceWindow], int]:
     """Send; return what arrived as windows, and how many host seconds."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        sender = Sender(link.Outbox(ours, blocking=False), REDUCER, [])
+        sender = Sender(Outbox(ours, blocking=False), REDUCER, [])
         sender.send([records])
         ours.close()
         reader, messages = link.FrameReader(), []

@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipwatt.agent import sensing_link as link
+from chipwatt.agent.outbox import Outbox
 from chipwatt.core.errors import InvalidPayload
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import DeviceKind
+from chipwatt.core.workload import Binding, Holding
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -29,6 +33,21 @@ messages = st.one_of(
     ),
     st.builds(link.Opening, name=st.text(), back=st.booleans()),
     st.builds(link.Anew, found=st.lists(st.text(), max_size=3).map(tuple)),
+    st.builds(
+        link.Bind,
+        bindings=st.lists(
+            st.builds(
+                Binding,
+                workload_id=st.binary(min_size=16, max_size=16).filter(any),
+                class_id=st.binary(min_size=16, max_size=16),
+                cgroup=st.sampled_from(("a.slice", "kubepods/b")),
+                devices=st.sampled_from(
+                    ((), (Holding(DeviceId(DeviceKind.GPU, 0, 9 << 90), 3, 7),))
+                ),
+            ),
+            max_size=3,
+        ).map(tuple),
+    ),
     st.just(link.Stop()),
     st.builds(link.Payload, payload=st.binary(), memory=st.lists(tables, max_size=2)),
     st.just(link.Done()),
@@ -75,7 +94,7 @@ def test_a_setting_that_json_does_not_know_is_refused() -> None:
 def test_a_stalled_agent_never_blocks_and_loses_the_oldest_frames_alone() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        outbox = link.Outbox(ours, blocking=False, queue_bytes=100_000)
+        outbox = Outbox(ours, blocking=False, queue_bytes=100_000)
         sent = [link.Payload(bytes([n]) * 10_000) for n in range(200)]
         for message in sent:
             outbox.push(message)
@@ -92,13 +111,13 @@ def test_an_agent_that_is_gone_is_told_by_an_error() -> None:
     with ours:
         theirs.close()
         with pytest.raises(BrokenPipeError):
-            link.Outbox(ours, blocking=False).push(link.Done())
+            Outbox(ours, blocking=False).push(link.Done())
 
 
 def test_drain_gives_up_on_an_agent_that_reads_nothing() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        outbox = link.Outbox(ours, blocking=False)
+        outbox = Outbox(ours, blocking=False)
         for _ in range(8):
             outbox.push(link.Payload(bytes(500_000)))
         assert not outbox.drain(0.01)
@@ -106,7 +125,7 @@ def test_drain_gives_up_on_an_agent_that_reads_nothing() -> None:
         assert outbox.drain(0.01)
 
 
-def _read_everything(theirs: socket.socket, outbox: link.Outbox) -> list[link.Message]:
+def _read_everything(theirs: socket.socket, outbox: Outbox) -> list[link.Message]:
     reader = link.FrameReader()
     got: list[link.Message] = []
     theirs.setblocking(False)

@@ -18,6 +18,7 @@ from chipwatt.agent.attribution.window_book import Share, WindowBook
 from chipwatt.agent.profiler.grid import Span
 from chipwatt.agent.profiler.host_second import ChipSecond
 from chipwatt.core import coarse
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind
 from chipwatt.core.records import WorkloadWindow
@@ -73,16 +74,17 @@ class Attributor:
         self.given_uj = self.idle_uj = 0
         """What workloads were given of the chips so far, and what nobody was."""
 
-    def bind(self, bindings: Sequence[Binding]) -> None:
-        """Let these be all bindings from now on."""
-        self._coming.append((self._mono_ns(), _Bound.of(tuple(bindings))))
+    def bind(self, mono_ns: int, bindings: Sequence[Binding]) -> None:
+        """Let these be all bindings from ``mono_ns``, which is now, on."""
+        self._coming.append((mono_ns, _Bound.of(tuple(bindings))))
         self._watch()
-        self.look()
+        self._cpu.read(mono_ns)
         self.is_wanted = self.is_wanted or bool(bindings)
 
-    def look(self) -> None:
-        """Read the CPU times of who has any; to be called about once a second."""
-        self._cpu.read(self._mono_ns())
+    def look(self, mono_ns: int) -> None:
+        """Read the CPU times of who has any, where that was a second ago."""
+        if self.is_wanted and mono_ns - self._cpu.read_ns >= NS_PER_S:
+            self._cpu.read(mono_ns)
 
     def second(
         self, span: Span, chips: Mapping[DeviceId, ChipSecond], limits_mw: Mapping[DeviceId, int]
@@ -160,7 +162,7 @@ class Attributor:
         timed = [device for device in chips if bound.is_timed(device)]
         if timed:
             if self._cpu.read_ns < span.end_ns:
-                self.look()
+                self._cpu.read(self._mono_ns())
             lines = [self._cpu.of(bound.bindings[number].cgroup) for number in bound.timed]
             times_ns = [line.between(span.start_ns, span.end_ns) for line in lines]
             busy_ns = self._cpu.of("").between(span.start_ns, span.end_ns)

@@ -33,6 +33,10 @@ def examine(batch: IncomingBatch, offset_ns: int = 0) -> tuple[IncomingBatch, Co
             if ahead.any():
                 found["ahead"] += int(ahead.sum())
                 tables[kind] = _restamped(table, ahead, batch.received_unix_ns, offset_ns)
+    minutes = tables.get(SectionKind.WORKLOAD)
+    if minutes is not None and (minutes["start_unix_ns"] > batch.received_unix_ns + AHEAD_NS).any():
+        # Classes are learned from them, for which a time that is made up is of no use.
+        found["ahead"] += tables.pop(SectionKind.WORKLOAD).rows
     windows = tables.get(SectionKind.DEVICE_WINDOW)
     if windows is not None and windows.rows:
         wild = _wild(windows, tables)

@@ -12,6 +12,7 @@ import grpc.aio
 
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.placement.event_answers import EventAnswers
+from chipwatt.collector.placement.learning import ClassLearner
 from chipwatt.collector.placement.outlooks import Outlooks
 from chipwatt.collector.placement.power_answers import PowerAnswers
 from chipwatt.collector.placement.rank_answers import RankAnswers
@@ -20,6 +21,7 @@ from chipwatt.collector.placement.reservation_book import ReservationBook
 from chipwatt.collector.placement.servicer import PlacementServicer
 from chipwatt.collector.placement.topology_reload import TopologyFile
 from chipwatt.collector.store.faults import told
+from chipwatt.collector.store.workloads import Workloads
 from chipwatt.v1 import placement_pb2_grpc
 
 TICK_S = 1.0
@@ -37,6 +39,7 @@ class Placement:
     ) -> None:
         self._ticking = threading.Lock()
         self._is_closed = False
+        self._latest = latest
         with ExitStack() as stack:
             with told(state_dir, "make the state directory"):
                 state_dir.mkdir(parents=True, exist_ok=True)
@@ -70,6 +73,15 @@ class Placement:
         with self._ticking:
             if not self._is_closed:
                 self.outlooks.begin()
+
+    def learner(self, workloads: Workloads) -> ClassLearner:
+        """Return what turns stored minutes of workloads into profiles of their classes."""
+        return ClassLearner(
+            workloads,
+            self._ranks.profiles,
+            lambda: self.outlooks.latest().topology,
+            self._latest.resolve,
+        )
 
     def tick(self) -> None:
         """Do what is due once a second. Raises StoreError."""

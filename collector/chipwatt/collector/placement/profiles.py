@@ -34,6 +34,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS class_profile (
   class_id BLOB NOT NULL, hw_class TEXT NOT NULL, last_seen_unix_ns INTEGER NOT NULL,
   sums BLOB NOT NULL, PRIMARY KEY (class_id, hw_class)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS class_learned (
+  id INTEGER PRIMARY KEY CHECK (id = 0), position INTEGER NOT NULL);
 """
 _Key = tuple[bytes, str]
 
@@ -100,6 +102,8 @@ class Profiles:
         self._path = path
         self._lock = threading.Lock()
         self._sums: dict[_Key, ClassSums] = {}
+        self.position = 0
+        """Up to where the store's minutes of workloads are learned."""
         with told(path, "open the class profiles"):
             self._connection = connect(path, create=True, write=True)
             try:
@@ -107,12 +111,17 @@ class Profiles:
                 kept = "SELECT class_id, hw_class, sums FROM class_profile ORDER BY 1, 2"
                 for class_id, hw_class, row in self._connection.execute(kept):
                     self._sums[class_id, hw_class] = ClassSums.unpack(row)
+                for (position,) in self._connection.execute("SELECT position FROM class_learned"):
+                    self.position = position
             except BaseException:
                 self._connection.close()
                 raise
 
-    def learn(self, windows: Iterable[WorkloadWindow]) -> None:
-        """Add windows to their classes, on their hardware and on all together."""
+    def learn(self, windows: Iterable[WorkloadWindow], *, position: int | None = None) -> None:
+        """Add windows to their classes, on their hardware and on all together.
+
+        ``position`` is kept with them: up to where the store was read for that.
+        """
         with self._lock:
             touched: dict[_Key, ClassSums] = {}
             for window in windows:
@@ -120,8 +129,8 @@ class Profiles:
                     key = (window.class_id, hw_class)
                     sums = touched[key] = self._sums.setdefault(key, ClassSums())
                     sums.add(window)
-            if touched:
-                self._write(touched)
+            if touched or position is not None:
+                self._write(touched, self.position if position is None else position)
 
     def profile(self, class_id: bytes, hw_class: str) -> ClassProfile | None:
         """Return a class on one model, or with "" on all; None: fewer than five windows."""
@@ -146,7 +155,7 @@ class Profiles:
         with self._lock:
             self._connection.close()
 
-    def _write(self, touched: dict[_Key, ClassSums]) -> None:
+    def _write(self, touched: dict[_Key, ClassSums], position: int) -> None:
         forgotten = self._forget()
         rows = [
             (*key, sums.last_seen_unix_ns, sums.pack())
@@ -158,6 +167,8 @@ class Profiles:
                 "DELETE FROM class_profile WHERE class_id = ? AND hw_class = ?", forgotten
             )
             connection.executemany("REPLACE INTO class_profile VALUES (?, ?, ?, ?)", rows)
+            connection.execute("REPLACE INTO class_learned VALUES (0, ?)", (position,))
+        self.position = position
 
     def _forget(self) -> list[_Key]:
         """Drop what was not seen for longest, where there are too many."""

@@ -60,6 +60,10 @@ CREATE TABLE IF NOT EXISTS fingerprint (
   day INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (stream, chunk));
 CREATE INDEX IF NOT EXISTS fingerprint_day ON fingerprint (day);
 CREATE TABLE IF NOT EXISTS line (shard INTEGER PRIMARY KEY, ends BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS workload_minute (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, host INTEGER NOT NULL, start INTEGER NOT NULL,
+  data BLOB NOT NULL, UNIQUE (host, start));
+CREATE INDEX IF NOT EXISTS workload_minute_start ON workload_minute (start);
 CREATE TABLE IF NOT EXISTS merged (host INTEGER PRIMARY KEY, seconds BLOB NOT NULL);
 """
 """Tables that came after the first release; who does not know them loses nothing by it."""

@@ -32,7 +32,7 @@ class StoreConfig:
     retention_raw: Duration = _DAYS_2
     """How long windows and host seconds are kept as agents sent them."""
     retention_1min: Duration = _DAYS_30
-    """How long one-minute roll-ups are kept."""
+    """How long one-minute roll-ups, and minutes of workloads, are kept."""
     retention_10min: Duration = _DAYS_180
     """How long ten-minute roll-ups are kept."""
     retention_1h: Duration = _YEARS_5

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chipwatt.collector.store import workloads
 from chipwatt.collector.store.block import encode
 from chipwatt.collector.store.catalogue import number, set_number
 from chipwatt.collector.store.contract import IncomingBatch
@@ -53,6 +54,7 @@ class Intake:
         self.counted = dict.fromkeys(TOTALS, 0)
         self.counted["batches"] = len(batches)
         self._statuses: list[_Status] = []
+        self._minutes: list[workloads.Packed] = []
         gathered: dict[SectionKind, list[Rows]] = {kind: [] for kind in KEPT}
         for batch in batches:
             host = dictionary.host(batch.key.host, batch.received_unix_ns)
@@ -68,6 +70,8 @@ class Intake:
                         else devices[table["device"]]
                     )
                     gathered[kind].append(Rows(owners, table))
+            if SectionKind.WORKLOAD in batch.tables:
+                self._minutes += workloads.packed(host, batch.tables[SectionKind.WORKLOAD])
             if batch.tables.keys() & {SectionKind.SENSOR, SectionKind.ABSENT, SectionKind.AGENT}:
                 sequence = batch.key.sequence.to_bytes(8)
                 self._statuses.append(
@@ -85,12 +89,13 @@ class Intake:
             self.counted["root_energy_uj"] += sum(part.table["energy_uj"][root].tolist())
 
     def save(self, connection: sqlite3.Connection) -> None:
-        """Write parts, statuses and totals in the caller's transaction."""
+        """Write parts, minutes of workloads, statuses and totals in the caller's transaction."""
         connection.executemany(
             "INSERT INTO part (received, kind, rows, start_min, start_max, hosts, data) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             self.parts,
         )
+        workloads.save(connection, self._minutes)
         for status in self._statuses:
             _save_status(connection, status)
         for name, added in self.counted.items():

@@ -33,6 +33,7 @@ from chipwatt.collector.store.retention import Retention
 from chipwatt.collector.store.shelf import Shelf
 from chipwatt.collector.store.status import Statuses
 from chipwatt.collector.store.stream_book import StreamBook, heard_since_fold, states
+from chipwatt.collector.store.workloads import Workloads
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.records import (
@@ -77,6 +78,8 @@ class SqliteStore(History):
             self._journal = Journal(self._catalogue, self._dictionary)
             self._quarantine = Quarantine(self._catalogue)
             self._statuses = Statuses(self._catalogue, self._dictionary)
+            self.workloads = Workloads(self._catalogue, self._dictionary)
+            self._keep_minutes_ns = config.retention_1min
         except BaseException:
             self._catalogue.close()
             raise
@@ -214,6 +217,7 @@ class SqliteStore(History):
         Returns whether all of that is done; the next call goes on. Raises StoreError.
         """
         self.compact(now_unix_ns)
+        self.workloads.forget(now_unix_ns - self._keep_minutes_ns)
         with self._catalogue.writing("forget fingerprints") as connection:
             done = not forget(connection, now_unix_ns)
         return self._retention.run(now_unix_ns, budget_s) and done

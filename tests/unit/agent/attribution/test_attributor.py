@@ -41,7 +41,7 @@ class Machine:
             (self.root / cgroup / "cpu.stat").write_text(f"usage_usec {used}\n")
 
     def bind(self, *bindings: Binding) -> None:
-        self.attributor.bind(bindings)
+        self.attributor.bind(self.now_ns, bindings)
 
     def run(self, chips: dict[DeviceId, ChipSecond], *, stepped: bool = False) -> None:
         start_ns = self.second * NS_PER_S

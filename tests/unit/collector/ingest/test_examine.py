@@ -10,11 +10,13 @@ from hypothesis import given
 from chipwatt.collector.ingest.examine import examine
 from chipwatt.collector.store.contract import AHEAD_NS
 from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.coarse import ROWS
 from chipwatt.core.codec import records_from_tables, tables_from_records
 from chipwatt.core.columns import I64, SectionKind
 from chipwatt.core.model import Flag, Interface, Method, Statistic
 from chipwatt.core.records import DeviceWindow, Records, SensorStatus
 from fakes.telemetry_records import CPU, GPU, T0_S, a_batch, a_gap, a_host, a_second, a_window
+from fakes.workload_records import a_minute, a_workload
 
 HOST = a_host(1)
 NOW_NS = T0_S * NS_PER_S
@@ -94,3 +96,11 @@ def test_what_is_sound_comes_back_as_it_is() -> None:
     assert examine(batch)[0] is batch
     empty = replace(batch, tables=tables_from_records(Records()))
     assert examine(empty)[0] is empty
+
+
+def test_minutes_of_workloads_from_the_future_are_left_out() -> None:
+    minute = T0_S // 60
+    batch, found = examine(a_batch(HOST, a_minute(minute, a_workload(7, minute))))
+    assert (SectionKind.WORKLOAD in batch.tables, found.total()) == (True, 0)
+    batch, found = examine(a_batch(HOST, a_minute(minute + 4, a_workload(7, minute + 4))))
+    assert (SectionKind.WORKLOAD in batch.tables, found["ahead"]) == (False, ROWS)
