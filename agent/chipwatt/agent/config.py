@@ -13,11 +13,13 @@ from chipwatt.agent.endpoints import FailoverConfig
 from chipwatt.agent.sensing_config import SensingConfig
 from chipwatt.agent.spool.contract import SpoolConfig
 from chipwatt.agent.uplink_config import UplinkConfig, encoder
+from chipwatt.agent.workload_service import WorkloadsConfig
 from chipwatt.core import settings
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.log import LogConfig
 from chipwatt.core.settings import Duration
 
+WORKLOAD_SOCKET = "workload.sock"
 SYSTEM_STATE = Path("/var/lib/chipwatt")
 _DRAIN_GRACE = Duration(5 * NS_PER_S)
 
@@ -53,10 +55,17 @@ class AgentConfig:
     """Other ways to the same collector."""
     tls: TlsConfig = field(default_factory=TlsConfig)
     """Encryption, and who this host is."""
+    workloads: WorkloadsConfig = field(default_factory=WorkloadsConfig)
+    """Which workloads run here, as a scheduler says."""
     log: LogConfig = field(default_factory=LogConfig)
     """Lines on stderr."""
     sources: Mapping[str, Any] = field(default_factory=dict)
     """One table a source; what stands in it is the source's own."""
+
+    @property
+    def workload_socket(self) -> Path:
+        """Where schedulers say which workloads run here."""
+        return self.workloads.socket or self.state_dir / WORKLOAD_SOCKET
 
     @property
     def status_path(self) -> Path:

@@ -12,7 +12,10 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+import grpc.aio
+
 from chipwatt.agent import sensing_child
+from chipwatt.agent.bindings import Bindings
 from chipwatt.agent.config import AgentConfig
 from chipwatt.agent.endpoints import Endpoints
 from chipwatt.agent.intake import Intake
@@ -22,9 +25,10 @@ from chipwatt.agent.spool.spool import Spool
 from chipwatt.agent.spool.threaded import ThreadedSpool
 from chipwatt.agent.status_file import StatusFile
 from chipwatt.agent.uplink import Host, Uplink
+from chipwatt.agent.workload_service import serve as serve_workloads
 from chipwatt.core import identity, log
 from chipwatt.core.clock import NS_PER_S, SystemClock
-from chipwatt.core.errors import SpoolError
+from chipwatt.core.errors import ConfigError, SpoolError
 from chipwatt.core.lifecycle import stop_requested
 from chipwatt.core.wire import VERSION
 
@@ -60,6 +64,9 @@ class Daemon:
         self._child = SensingChild(
             Start(config.sensing.to_plain(), config.sources), self._intake, sensing_command
         )
+        self._bindings = Bindings(
+            config.state_dir / "workloads.json", boot_id, self._child.set_bindings
+        )
         self._uplink = Uplink(
             Endpoints(config.failover.order(config.collector, host_id)),
             config.uplink,
@@ -92,6 +99,7 @@ class Daemon:
             asyncio.create_task(work)
             for work in (self._intake.run(), self._uplink.run(), self._write_status())
         ]
+        workloads = await self._serve_workloads()
         _log.info(
             "agent started", collector=self._config.collector, state_dir=self._config.state_dir
         )
@@ -106,9 +114,24 @@ class Daemon:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if workloads is not None:
+                await workloads.stop(None)
             await self._spool.close()
             self._status.write(ended=True)
         _log.info("agent ended", unacked=self._spool.counts.unacked)
+
+    async def _serve_workloads(self) -> grpc.aio.Server | None:
+        """Listen to schedulers; an agent that cannot goes on without."""
+        config = self._config
+        if not config.workloads.enabled:
+            return None
+        try:
+            return await serve_workloads(
+                config.workload_socket, config.workloads.group, self._bindings
+            )
+        except ConfigError as error:
+            _log.warning("no workload can be bound here", reason=error)
+            return None
 
     async def _until_end(
         self, sensing: asyncio.Task[None], stop: asyncio.Event, until_delivered: bool

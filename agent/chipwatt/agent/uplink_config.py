@@ -11,6 +11,7 @@ from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 from chipwatt.core.errors import ConfigError
 from chipwatt.core.settings import Duration
 from chipwatt.v1 import telemetry_pb2 as pb
+from chipwatt.v1 import types_pb2
 
 COMPRESSIONS = ("none", "zstd")
 _RETRY_LEAST = Duration(500 * NS_PER_MS)
@@ -48,7 +49,10 @@ class UplinkConfig:
 
 
 def encoder(compression: str) -> Encode:
-    """Return how payloads are encoded; raises ConfigError where zstandard is not installed."""
+    """Return how payloads are encoded; raises ConfigError where zstandard is not installed.
+
+    One with windows of workloads is sent as it is: compressed, its length would tell of them.
+    """
     if compression == "none":
         return plain
     try:
@@ -61,7 +65,14 @@ def encoder(compression: str) -> Encode:
     compress = zstandard.ZstdCompressor(level=3).compress
 
     def encode(payload: bytes) -> tuple[pb.Encoding.ValueType, bytes]:
+        if _has_workloads(payload):
+            return plain(payload)
         packed = compress(payload)
         return (pb.ENCODING_ZSTD, packed) if len(packed) < len(payload) else plain(payload)
 
     return encode
+
+
+def _has_workloads(payload: bytes) -> bool:
+    sections = types_pb2.Payload.FromString(payload).sections
+    return any(section.kind == types_pb2.SECTION_KIND_WORKLOAD for section in sections)

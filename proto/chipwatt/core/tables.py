@@ -163,8 +163,8 @@ def _check_workloads(table: Table) -> None:
     if table.rows % coarse.ROWS:
         raise InvalidPayload(f"WORKLOAD: {table.rows} rows, a multiple of {coarse.ROWS} expected")
     is_told = table["limit_mw"] > 0
-    parts = sum(table[name].astype(np.int64) for name in OCCUPANCY)
-    if bool((parts != np.where(is_told, coarse.OCCUPANCY_PARTS, 0)).any()):
+    parts = np.sum([table[name] for name in OCCUPANCY], axis=0, dtype=np.int64)
+    if bool(np.any(parts != np.where(is_told, coarse.OCCUPANCY_PARTS, 0))):
         raise InvalidPayload(f"WORKLOAD.occupancy_0: no {coarse.OCCUPANCY_PARTS} parts in all")
     for name in ("workload_high", "workload_low", "class_high", "class_low", "energy_steps"):
         if bool(table[name][~is_told].any()):

@@ -160,12 +160,7 @@ class Attributor:
             is_modelled = len(held) > 1 or held[0][0] < held[0][1]
             _give(shares, chip, [n for n, _ in holders], parts, is_modelled=is_modelled)
         timed = [device for device in chips if bound.is_timed(device)]
-        if timed:
-            if self._cpu.read_ns < span.end_ns:
-                self._cpu.read(self._mono_ns())
-            lines = [self._cpu.of(bound.bindings[number].cgroup) for number in bound.timed]
-            times_ns = [line.between(span.start_ns, span.end_ns) for line in lines]
-            busy_ns = self._cpu.of("").between(span.start_ns, span.end_ns)
+        times_ns, busy_ns = self._cpu_times(span) if timed else ([], 0)
         for device in timed:
             chip = chips[device]
             package = Package(
@@ -180,6 +175,14 @@ class Attributor:
             _give(shares, chip, bound.timed, parts, is_modelled=True)
         self.idle_uj += idle_uj
         return shares
+
+    def _cpu_times(self, span: Span) -> tuple[list[int], int]:
+        """Return the CPU time of each workload that has a cgroup, and of the machine."""
+        if self._cpu.read_ns < span.end_ns:
+            self._cpu.read(self._mono_ns())
+        lines = [self._cpu.of(self._bound.bindings[number].cgroup) for number in self._bound.timed]
+        times_ns = [line.between(span.start_ns, span.end_ns) for line in lines]
+        return times_ns, self._cpu.of("").between(span.start_ns, span.end_ns)
 
     def _floor(self, device: DeviceId, chip: ChipSecond, length_ns: int) -> int:
         """Return the least power seen so far, this second included."""

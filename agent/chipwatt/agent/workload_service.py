@@ -1,0 +1,147 @@
+"""``chipwatt.v1.WorkloadService`` on a local socket: who may write to it may bind.
+
+gRPC tells a servicer nothing of the process at the other end, so the file decides:
+mode 0600, or 0660 for one group, in a directory that nobody else may write to. What
+is said here is not logged but for its ids.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+
+from chipwatt.agent.bindings import Bindings, BindingsFull, BindingsNotKept
+from chipwatt.core import log
+from chipwatt.core.coarse import NOBODY
+from chipwatt.core.errors import ConfigError
+from chipwatt.core.workload import MAX_DEVICES, Binding, parse_holding
+from chipwatt.v1 import workload_pb2 as pb
+from chipwatt.v1 import workload_pb2_grpc
+
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[object, object]
+
+MAX_MESSAGE_BYTES = 64 << 10
+_MAX_PATH_BYTES = 107
+"""Of a Unix socket, by the kernel."""
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadsConfig:
+    """``[workloads]``."""
+
+    enabled: bool = True
+    """Listen for a scheduler that says which workloads run here."""
+    socket: Path | None = None
+    """The socket that it talks to; workload.sock in the state_dir if not set."""
+    group: str = ""
+    """A group whose members may bind as well; empty: this user and root alone."""
+
+
+class WorkloadServicer(workload_pb2_grpc.WorkloadServiceServicer):
+    """Messages in, bindings out."""
+
+    def __init__(self, bindings: Bindings) -> None:
+        self._bindings = bindings
+
+    async def Bind(self, request: pb.BindRequest, context: Context) -> pb.BindResponse:  # noqa: N802
+        try:
+            binding = _binding(request.workload)
+            replaced = self._bindings.bind(binding)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"workload.{error}")
+        except BindingsFull as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except BindingsNotKept as error:
+            await context.abort(grpc.StatusCode.INTERNAL, str(error))
+        else:
+            _log.info("workload bound", workload=binding.workload_id.hex(), replaced=replaced)
+            return pb.BindResponse(replaced=replaced)
+        raise AssertionError  # abort does not return
+
+    async def Unbind(self, request: pb.UnbindRequest, context: Context) -> pb.UnbindResponse:  # noqa: N802
+        try:
+            found = self._bindings.unbind(request.workload_id)
+        except BindingsNotKept as error:
+            await context.abort(grpc.StatusCode.INTERNAL, str(error))
+        if not found:
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND,
+                f"workload_id: {request.workload_id[:16].hex()} is not bound on this host",
+            )
+        _log.info("workload unbound", workload=request.workload_id.hex())
+        return pb.UnbindResponse()
+
+    async def List(self, request: pb.ListRequest, context: Context) -> pb.ListResponse:  # noqa: ARG002, N802
+        return pb.ListResponse(
+            workloads=[
+                pb.Workload(
+                    workload_id=binding.workload_id,
+                    class_id=binding.class_id,
+                    cgroup=binding.cgroup,
+                    devices=[str(holding) for holding in binding.devices],
+                )
+                for binding in self._bindings.all()
+            ]
+        )
+
+
+async def serve(path: Path, group: str, bindings: Bindings) -> grpc.aio.Server:
+    """Listen on ``path`` and return the server.
+
+    Raises ConfigError where the socket would not be safe or cannot be made.
+    """
+    _check_folder(path)
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_concurrent_streams", 16),
+        ]
+    )
+    workload_pb2_grpc.add_WorkloadServiceServicer_to_server(WorkloadServicer(bindings), server)
+    mask = os.umask(0o177)  # from its first moment on the socket is its owner's
+    try:
+        server.add_insecure_port(f"unix:{path}")
+        if group:
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+            os.chmod(path, 0o660)  # noqa: PTH101 - one call, before anybody is served
+    except (OSError, RuntimeError, KeyError) as error:
+        await server.stop(None)
+        raise ConfigError(f"{path}: no socket for schedulers can be made there: {error}") from None
+    finally:
+        os.umask(mask)
+    await server.start()
+    return server
+
+
+def _check_folder(path: Path) -> None:
+    if len(os.fsencode(path.absolute())) > _MAX_PATH_BYTES:
+        raise ConfigError(f"{path}: too long for a socket: set workloads.socket to a shorter path")
+    try:
+        found = path.parent.stat()
+    except OSError as error:
+        raise ConfigError(f"{path.parent}: cannot be used: {error.strerror}") from None
+    others = stat.S_IWOTH if found.st_gid == os.getegid() else stat.S_IWGRP | stat.S_IWOTH
+    if found.st_uid not in {os.geteuid(), 0} or found.st_mode & others:
+        raise ConfigError(
+            f"{path.parent}: others may write there, so anybody could stand in for this socket: "
+            "chmod go-w it, or set workloads.socket"
+        )
+
+
+def _binding(workload: pb.Workload) -> Binding:
+    if len(workload.devices) > MAX_DEVICES:
+        raise ValueError(f"devices: {len(workload.devices)}, at most {MAX_DEVICES}")
+    try:
+        devices = tuple(parse_holding(text) for text in workload.devices)
+    except ValueError as error:
+        raise ValueError(f"devices: {error}") from None
+    return Binding(workload.workload_id, workload.class_id or NOBODY, workload.cgroup, devices)

@@ -1,0 +1,65 @@
+"""The local agent's ``WorkloadService`` for schedulers and the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from chipwatt.client.channel import Channel
+from chipwatt.core.coarse import NOBODY
+from chipwatt.core.errors import ChipwattError
+from chipwatt.core.workload import Binding, parse_holding
+from chipwatt.v1 import workload_pb2 as pb
+from chipwatt.v1.workload_pb2_grpc import WorkloadServiceStub
+
+
+class AgentUnreachable(ChipwattError):
+    """Nothing answers at the agent's local socket."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class WorkloadClient(Channel):
+    """Binds workloads on this host; raises AgentUnreachable and what the agent refuses with."""
+
+    def __init__(self, socket: Path, *, timeout_s: float = 10.0) -> None:
+        super().__init__(f"unix:{socket.absolute()}", timeout_s=timeout_s)
+        self._socket = socket
+        self._stub = WorkloadServiceStub(self._channel)
+
+    def bind(self, binding: Binding) -> bool:
+        """Bind a workload; return whether it was bound before."""
+        workload = pb.Workload(
+            workload_id=binding.workload_id,
+            class_id=binding.class_id,
+            cgroup=binding.cgroup,
+            devices=[str(holding) for holding in binding.devices],
+        )
+        return self._call(self._stub.Bind, pb.BindRequest(workload=workload)).replaced
+
+    def unbind(self, workload_id: bytes) -> None:
+        """Undo a binding; raises NotKnown where there is none."""
+        self._call(self._stub.Unbind, pb.UnbindRequest(workload_id=workload_id))
+
+    def bindings(self) -> list[Binding]:
+        """Return what is bound, in the order of binding."""
+        found = self._call(self._stub.List, pb.ListRequest())
+        return [
+            Binding(
+                workload.workload_id,
+                workload.class_id or NOBODY,
+                workload.cgroup,
+                tuple(parse_holding(text) for text in workload.devices),
+            )
+            for workload in found.workloads
+        ]
+
+    def _sentence(self, error: Any, timeout_s: float) -> ChipwattError:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            return AgentUnreachable(
+                f"no agent answers at {self._socket}: start `chipwatt agent`, name its socket "
+                "with --socket, or ask as a user who may write to it"
+            )
+        return super()._sentence(error, timeout_s)

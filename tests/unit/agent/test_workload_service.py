@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from chipwatt.agent.bindings import Bindings
+from chipwatt.agent.workload_service import serve
+from chipwatt.client.channel import InvalidRequest, NotKnown
+from chipwatt.client.workloads import AgentUnreachable, WorkloadClient
+from chipwatt.core.errors import ConfigError
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import DeviceKind
+from chipwatt.core.workload import Binding, Holding
+from chipwatt.v1 import workload_pb2 as pb
+from chipwatt.v1 import workload_pb2_grpc
+
+WHO, KIND = bytes(range(16)), bytes(range(16, 32))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Give a folder whose name leaves room for a socket's."""
+    with tempfile.TemporaryDirectory(prefix="cw") as path:
+        yield Path(path)
+
+
+def asked(folder: Path, ask: Callable[[Path], None], group: str = "") -> list[Binding]:
+    """Serve, let ``ask`` talk to the socket from another thread, return what is bound then."""
+    path = folder / "workload.sock"
+    bindings = Bindings(folder / "workloads.json", bytes(16), lambda _: None)
+
+    async def session() -> None:
+        server = await serve(path, group, bindings)
+        try:
+            await asyncio.to_thread(ask, path)
+        finally:
+            await server.stop(None)
+
+    asyncio.run(session())
+    return bindings.all()
+
+
+def test_bind_list_unbind(folder: Path) -> None:
+    gpu = Holding(DeviceId(DeviceKind.GPU, 0, 7 << 100), 3, 7)
+    binding = Binding(WHO, KIND, "system.slice/job", (gpu,))
+
+    def ask(path: Path) -> None:
+        with WorkloadClient(path) as client:
+            assert client.bindings() == []
+            assert not client.bind(binding)
+            assert client.bind(binding)
+            client.bind(Binding(KIND, cgroup="other"))
+            assert client.bindings() == [binding, Binding(KIND, cgroup="other")]
+            client.unbind(KIND)
+            with pytest.raises(NotKnown, match=f"workload_id: {KIND.hex()} is not bound"):
+                client.unbind(KIND)
+
+    assert asked(folder, ask) == [binding]
+
+
+def test_a_socket_is_its_owners(folder: Path) -> None:
+    def ask(path: Path) -> None:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    asked(folder, ask)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to any group")
+def test_a_group_may_be_let_in(folder: Path) -> None:
+    def ask(path: Path) -> None:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+    asked(folder, ask, "root")
+
+
+@pytest.mark.parametrize(
+    ("workload", "field"),
+    [
+        (pb.Workload(workload_id=b"x", cgroup="a"), "workload.workload_id"),
+        (pb.Workload(workload_id=WHO, class_id=b"x", cgroup="a"), "workload.class_id"),
+        (pb.Workload(workload_id=WHO, cgroup="/a"), "workload.cgroup"),
+        (pb.Workload(workload_id=WHO, devices=["tpu/0"]), "workload.devices"),
+        (pb.Workload(workload_id=WHO, devices=["cpu/0"] * 500), "workload.devices"),
+        (pb.Workload(workload_id=WHO), "workload.devices"),
+    ],
+)
+def test_what_cannot_be_bound_is_refused_by_its_field(
+    folder: Path, workload: pb.Workload, field: str
+) -> None:
+    def ask(path: Path) -> None:
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+            stub = workload_pb2_grpc.WorkloadServiceStub(channel)
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Bind(pb.BindRequest(workload=workload), timeout=10)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert caught.value.details().startswith(f"{field}: ")
+
+    assert asked(folder, ask) == []
+
+
+def test_where_nobody_listens_is_one_sentence(folder: Path) -> None:
+    with (
+        WorkloadClient(folder / "workload.sock") as client,
+        pytest.raises(AgentUnreachable, match="no agent answers at"),
+    ):
+        client.bindings()
+
+
+def test_a_folder_where_others_may_write_is_no_place(folder: Path) -> None:
+    folder.chmod(0o777)
+    with pytest.raises(ConfigError, match="others may write there"):
+        asked(folder, lambda _: None)
+    with pytest.raises(ConfigError, match="too long for a socket"):
+        asked(folder / ("x" * 120), lambda _: None)
+    with pytest.raises(ConfigError, match="cannot be used"):
+        asked(folder / "none", lambda _: None)
+
+
+def test_a_group_that_is_not_there_is_a_sentence(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="no socket for schedulers"):
+        asked(folder, lambda _: None, "no-such-group")
+
+
+def test_values_of_malformed_requests_go_nowhere(folder: Path) -> None:
+    def ask(path: Path) -> None:
+        with WorkloadClient(path) as client, pytest.raises(InvalidRequest):
+            client._call(client._stub.Bind, pb.BindRequest())
+
+    assert asked(folder, ask) == []
