@@ -6,6 +6,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from chipwatt.agent.stream import Encode, plain
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 from chipwatt.core.errors import ConfigError
@@ -74,5 +76,8 @@ def encoder(compression: str) -> Encode:
 
 
 def _has_workloads(payload: bytes) -> bool:
-    sections = types_pb2.Payload.FromString(payload).sections
+    try:
+        sections = types_pb2.Payload.FromString(payload).sections
+    except DecodeError:  # for the collector to judge
+        return False
     return any(section.kind == types_pb2.SECTION_KIND_WORKLOAD for section in sections)

@@ -92,15 +92,12 @@ class Attributor:
         """Split one second; ``limits_mw`` are the limits of all chips of the host."""
         minute = span.start_unix_ns // coarse.WINDOW_NS
         is_new = self._minute != minute
-        if is_new and self._minute != _NONE:
-            self._finished.append(self._book.close(self._minute * coarse.WINDOW_NS))
+        if is_new and self._minute != _NONE:  # the clock jumped out of the minute
+            self._close_minute()
         while self._coming and self._coming[0][0] <= span.start_ns:
             self._bound = self._coming.popleft()[1]
             self._watch()
             is_new = True
-        if self._minute != minute and not self._bound.bindings and not self._coming:
-            self._minute, self.is_wanted = _NONE, False
-            return
         self._minute = minute
         if is_new:
             self._open(limits_mw)
@@ -108,6 +105,10 @@ class Attributor:
         by_id = {self._bound.bindings[number].workload_id: s for number, s in shares.items()}
         self.given_uj += sum(sum(share.cells_uj) for share in by_id.values())
         self._book.second(span.start_ns, span.length_ns, by_id, stepped=span.stepped)
+        end_unix_ns = span.start_unix_ns + span.length_ns + NS_PER_S // 2
+        if end_unix_ns // coarse.WINDOW_NS != minute:  # blocks end on whole seconds, nearly
+            self._close_minute()
+            self.is_wanted = bool(self._bound.bindings or self._coming)
 
     def take(self) -> list[tuple[WorkloadWindow, ...]]:
         """Hand out finished minutes, oldest first."""
@@ -122,6 +123,10 @@ class Attributor:
     def close(self) -> None:
         """Give every file back."""
         self._cpu.close()
+
+    def _close_minute(self) -> None:
+        self._finished.append(self._book.close(self._minute * coarse.WINDOW_NS))
+        self._minute = _NONE
 
     def _watch(self) -> None:
         """Read those who are bound and those who were when what comes next was measured."""
