@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from chipwatt.agent.sensing.registry import Registered
@@ -23,6 +24,9 @@ SourceTables = Mapping[str, Mapping[str, Any]]
 MAX_RATE_HZ = 1000
 _TWO_SECONDS = Duration(2 * NS_PER_S)
 _MINUTE = Duration(60 * NS_PER_S)
+_TWO_MINUTES = Duration(120 * NS_PER_S)
+MOST_KEPT_NS = 600 * NS_PER_S
+"""Raw readings are kept no longer (G4)."""
 _TEN_SECONDS = Duration(10 * NS_PER_S)
 
 
@@ -52,6 +56,11 @@ class SensingConfig:
     """A call into a vendor library that takes longer marks its sensors as stalled."""
     look_again: Duration = _MINUTE
     """Longest time between two looks for sources and sensors that were absent at the start."""
+    raw_socket: Path | None = None
+    """Where root and this user may read the raw readings of the last minutes, each use logged; none
+    are kept if not set."""
+    raw_keep: Duration = _TWO_MINUTES
+    """How long raw readings are kept in memory, at most 10min."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work; raises ValueError with the setting's name."""
@@ -72,6 +81,11 @@ class SensingConfig:
             raise ValueError("call_timeout must be at least 10ms")
         if self.look_again < NS_PER_S:
             raise ValueError("look_again must be at least 1s")
+        self._check_raw()
+
+    def _check_raw(self) -> None:
+        if not 0 < self.raw_keep <= MOST_KEPT_NS:
+            raise ValueError("raw_keep is more than 0 and at most 10min")
 
     @property
     def fastest_ns(self) -> int:
@@ -80,13 +94,16 @@ class SensingConfig:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the settings as JSON knows them."""
-        return {**asdict(self), "sources": list(self.sources)}
+        raw_socket = None if self.raw_socket is None else str(self.raw_socket.absolute())
+        return {**asdict(self), "sources": list(self.sources), "raw_socket": raw_socket}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> SensingConfig:
         """Read what ``to_plain`` gave; raises ConfigError where it is something else."""
         try:
-            return cls(**{**plain, "sources": tuple(plain.get("sources", ()))})
+            raw_socket = Path(plain["raw_socket"]) if plain.get("raw_socket") else None
+            sources = tuple(plain.get("sources", ()))
+            return cls(**{**plain, "sources": sources, "raw_socket": raw_socket})
         except (TypeError, ValueError) as error:
             raise ConfigError(f"settings for the sensing process: {error}") from None
 

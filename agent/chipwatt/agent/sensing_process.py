@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import resource
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import cast
 
 from chipwatt.agent import announce
@@ -26,6 +28,7 @@ from chipwatt.agent.inventory import REPLAY, Inventory, open_inventory
 from chipwatt.agent.opening import Careful
 from chipwatt.agent.outbox import Outbox
 from chipwatt.agent.profiler.reducer import Reducer
+from chipwatt.agent.raw_ring import RawRings
 from chipwatt.agent.realtime import prompt
 from chipwatt.agent.rejections import RejectionLog
 from chipwatt.agent.sampler import Sampler
@@ -95,6 +98,11 @@ class SensingProcess:
         self._outbox = outbox
         sender = Sender(outbox, reducer, [dict(entry) for entry in start.memory])
         rejections = RejectionLog(inventory.sensors(), reducer.ledgers())
+        looks: list[Callable[[int], None]] = [rejections.look, attributor.look]
+        closing = ExitStack()
+        closing.callback(attributor.close)
+        if config.raw_socket is not None:
+            looks.append(_give_raw(config.raw_socket, config, inventory, reducer, closing))
 
         search = Search(
             inventory,
@@ -107,8 +115,8 @@ class SensingProcess:
         def is_over() -> bool:
             outbox.flush()
             now_ns = clock.mono_ns()
-            rejections.look(now_ns)
-            attributor.look(now_ns)
+            for look in looks:
+                look(now_ns)
             for message in self._hear():
                 if isinstance(message, link.SetCadence):
                     reducer.set_batch(message.batch_s * NS_PER_S or config.batch)
@@ -135,6 +143,8 @@ class SensingProcess:
             outbox.drain(_FAREWELL_S)
         except (BrokenPipeError, ConnectionResetError):
             _log.info("the agent is gone; its next start goes on from the windows it has")
+        finally:
+            closing.close()
 
     def _note(self, name: str, back: bool) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # _hear notices it
@@ -169,6 +179,16 @@ class SensingProcess:
         return messages + self._reader.feed(data)
 
 
+def _give_raw(
+    path: Path, config: SensingConfig, inventory: Inventory, reducer: Reducer, closing: ExitStack
+) -> Callable[[int], None]:
+    """Keep raw readings for who may have them; return what serves them. Raises ConfigError."""
+    rings = RawRings(path, config.raw_keep, inventory.sensors())
+    closing.callback(rings.close)
+    reducer.overhear(rings.taker)
+    return rings.look
+
+
 def _clock_of(inventory: Inventory) -> Clock:
     """Return the clock that the sources live on: a replay brings its own."""
     for opened in inventory.opened:
@@ -185,6 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, required=True, help="inherited end of a socket pair")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="chipwatt sensing: %(message)s", level=logging.INFO)
+    # A core dump would hold raw readings.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The agent decides when to stop; an interrupt from the terminal reaches it as well.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

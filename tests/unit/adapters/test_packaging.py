@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import yaml
 
 from chipwatt.cli import main
-from chipwatt.core.settings import duration
+from chipwatt.cli.workload import Classes
+from chipwatt.core.settings import build, duration, load
+from chipwatt.core.workload import parse_id
 
 PACKAGING = Path(__file__).parents[3] / "packaging"
 VERBS = {"filterVerb": "filter", "prioritizeVerb": "prioritize", "bindVerb": "bind",
@@ -53,3 +56,25 @@ def test_the_adapters_command_lines_are_ones() -> None:
     unit = (PACKAGING / "slurm" / "chipwatt-slurm.service").read_text()
     line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
     assert parsed(shlex.split(line)[2:]).every == 60
+
+
+def test_what_slurms_prolog_and_epilog_call_exists() -> None:
+    commands = [c for c in main.COMMANDS if c.name == "workload"]
+    for name in ("prolog", "epilog"):
+        script = PACKAGING / "slurm" / f"chipwatt-{name}.sh"
+        assert script.stat().st_mode & 0o111
+        (line,) = (line for line in script.read_text().splitlines() if "chipwatt workload" in line)
+        words = shlex.split(line)
+        at = words.index("chipwatt")
+        args = main.parser_for(commands).parse_args(words[at + 1 : words.index("||")])
+        assert args.workload == f"slurm-{name}"
+
+
+def test_the_file_of_classes_is_one() -> None:
+    path = PACKAGING / "config" / "classes.toml"
+    assert load(Classes, path) == Classes()
+    text = path.read_text().replace("# train", "train").replace("# inference", "inference")
+    named = build(Classes, tomllib.loads(text), "classes")
+    for name, id_ in (*named.slurm.items(), *named.kubernetes.items()):
+        assert name in {"train", "inference"}
+        assert len(parse_id(id_)) == 16

@@ -16,10 +16,14 @@ BOOT = bytes(range(16))
 
 class Told:
     def __init__(self) -> None:
-        self.last: list[Binding] | None = None
+        self.calls: list[list[Binding]] = []
+
+    @property
+    def last(self) -> list[Binding]:
+        return self.calls[-1]
 
     def __call__(self, bindings: Sequence[Binding]) -> None:
-        self.last = list(bindings)
+        self.calls.append(list(bindings))
 
 
 def a_binding(number: int, cgroup: str = "job") -> Binding:
@@ -29,7 +33,7 @@ def a_binding(number: int, cgroup: str = "job") -> Binding:
 def test_bindings_outlive_the_agent_and_not_the_boot(tmp_path: Path) -> None:
     path, told = tmp_path / "workloads.json", Told()
     bindings = Bindings(path, BOOT, told)
-    assert told.last is None
+    assert not told.calls
     assert not bindings.bind(a_binding(1))
     assert not bindings.bind(a_binding(2))
     assert bindings.bind(a_binding(1, "another"))

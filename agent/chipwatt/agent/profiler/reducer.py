@@ -20,13 +20,14 @@ from chipwatt.agent.ledger import Ledger
 from chipwatt.agent.profiler.closed import Memory
 from chipwatt.agent.profiler.grid import Grid, Span
 from chipwatt.agent.profiler.host_second import Bin, HostSeconds
+from chipwatt.agent.profiler.limits import limits_mw
 from chipwatt.agent.profiler.standing import Turn
 from chipwatt.agent.profiler.stillness import Stillness
 from chipwatt.agent.profiler.track import Track
+from chipwatt.agent.raw_ring import Take, both
 from chipwatt.agent.sensing.contract import Sensor
 from chipwatt.agent.timing import Timing
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S
-from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import GapReason
 from chipwatt.core.records import DeviceWindow, Gap, HostSecond, Records, Throttle
 
@@ -80,7 +81,7 @@ class Reducer:
         ]
         self._absent = list(remembered.values())
         self._stillness = Stillness(sensors, [track.ledger for track in self._tracks])
-        self._observe = [track.ledger.observe for track in self._tracks]
+        self._observe: list[Take] = [track.ledger.observe for track in self._tracks]
         self._host = HostSeconds(sum(s.root for s in sensors))
         self._blocks: deque[_Block] = deque()
         self._first = 0
@@ -107,6 +108,10 @@ class Reducer:
     def observe(self, position: int, mono_ns: int, value: int) -> None:
         """Take one reading; an equal stamp is not a new one."""
         self._observe[position](mono_ns, value)
+
+    def overhear(self, taker: Callable[[int], Take]) -> None:
+        """Give readings to what ``taker`` returns for each sensor as well; before all others."""
+        self._observe = [both(take, taker(n)) for n, take in enumerate(self._observe)]
 
     def observer(self, position: int) -> Callable[[int, int], None]:
         """Return ``observe`` of one sensor, for whoever has many readings."""
@@ -258,7 +263,7 @@ class Reducer:
         if not block.bin.empty:
             self._seconds.append(self._host.close(block.bin))
         if self._attributor is not None and block.bin.chips is not None:
-            self._attributor.second(block.span, block.bin.chips, self._limits_mw())
+            self._attributor.second(block.span, block.bin.chips, limits_mw(self._tracks))
         if block.span.ends_batch:
             self._emit()
 
@@ -282,15 +287,6 @@ class Reducer:
             # Alone in a payload: its size says nothing of what others had to say.
             self._batches.append(Records(workloads=minute))
         self._finished_memory = self._memory_now()
-
-    def _limits_mw(self) -> dict[DeviceId, int]:
-        """Return what the root domains of each chip may draw."""
-        limits_mw: dict[DeviceId, int] = {}
-        for track in self._tracks:
-            if track.sensor.root:
-                device = track.sensor.device
-                limits_mw[device] = limits_mw.get(device, 0) + track.limit_mw
-        return limits_mw
 
     def _memory_now(self) -> list[Memory]:
         known = [track.committed for track in self._tracks if track.committed is not None]
