@@ -10,9 +10,10 @@ are known, with the time to trip at M times the current that is carried for ever
     iec-extremely-inverse  k = 80     a = 2
 
 ``TMS`` is the time multiplier, 1 unless the id ends in ``@`` and a number, as in
-``iec-very-inverse@0.5``; without a curve nobody says when. At changing power a breaker gathers 1 / t a second and trips at 1, the
-dynamic form of the same standard; below its limit it is taken to cool down within five
-minutes. Power stands for current, as voltage hardly changes.
+``iec-very-inverse@0.5``; without a curve nobody says when. At changing power a breaker
+gathers 1 / t a second and trips at 1, the dynamic form of the same standard; below its
+limit it is taken to cool down within five minutes. Power stands for current, as voltage
+hardly changes.
 """
 
 from __future__ import annotations

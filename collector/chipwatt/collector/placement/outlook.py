@@ -196,7 +196,8 @@ class Outlook:
         """Return the same moment beside other reservations; all else is shared."""
         _ = self._situation  # computed once for both
         other = copy(self)
-        other._id, other.is_named, other.reserved_mw = id, False, reserved_mw
+        other._id = id  # noqa: SLF001 - its own class
+        other.is_named, other.reserved_mw = False, reserved_mw
         return other
 
     def shares(self, other: Outlook) -> bool:

@@ -74,9 +74,7 @@ class RankAnswers:
                 f"horizon_s: nobody asked snapshot {request.snapshot_id} for {horizon_s} s while "
                 "it was the newest; rank with this horizon first, or leave snapshot_id empty",
             )
-        response = what_if(outlook, horizon_s, quantile, self.profiles, request)
-        response.provenance.CopyFrom(provenance_message(outlook.trust_of_all()))
-        return response
+        return what_if(outlook, horizon_s, quantile, self.profiles, request)
 
     def get_profile(self, request: pb.GetProfileRequest) -> pb.GetProfileResponse:
         return pb.GetProfileResponse(
@@ -116,8 +114,8 @@ class RankAnswers:
         outlook = self._outlooks.get(snapshot_id)
         if outlook is None:
             raise not_found(
-                f"snapshot_id: {snapshot_id[:80]!r} is not kept (a snapshot is for a minute at most); "
-                "leave it empty for now"
+                f"snapshot_id: {snapshot_id[:80]!r} is not kept (a snapshot is for a minute at "
+                "most); leave it empty for now"
             )
         return outlook
 
