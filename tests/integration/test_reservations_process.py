@@ -78,6 +78,16 @@ def ten_minutes(address: str, *hosts: int) -> None:
     for number in hosts:
         told = [one for at in range(10) for one in minute(start_s + at * MINUTE_S)]
         assert send(address, a_host(number), told).acked == len(told)
+    names = [f"n{number}" for number in hosts]
+    deadline_s = time.monotonic() + 60
+    with placing(address) as stub:
+        # The collector looks once a second, and may have looked between two batches.
+        while True:
+            found = stub.GetHeadroom(pb.GetHeadroomRequest(node_ids=names)).headrooms
+            if all(one.provenance.reporting_ppm == 1_000_000 for one in found):
+                return
+            assert time.monotonic() < deadline_s, found
+            time.sleep(0.1)
 
 
 def room_mw(stub: placement_pb2_grpc.PlacementServiceStub) -> int:

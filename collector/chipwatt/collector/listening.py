@@ -11,6 +11,7 @@ import grpc.aio
 
 from chipwatt.collector.config import CollectorConfig, TlsConfig
 from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
+from chipwatt.collector.readable import Readable
 from chipwatt.core.addresses import is_loopback, split_address
 from chipwatt.core.errors import ChipwattError, ConfigError
 
@@ -49,7 +50,8 @@ class AddressUnavailable(ChipwattError):
 
 def make_server(config: CollectorConfig) -> grpc.aio.Server:
     """Return a server that listens nowhere yet."""
-    return grpc.aio.server(options=[*_OPTIONS, *(_TLS_OPTIONS if config.tls.is_set else ())])
+    options = [*_OPTIONS, *(_TLS_OPTIONS if config.tls.is_set else ())]
+    return grpc.aio.server(interceptors=[Readable()], options=options)
 
 
 def bind(server: grpc.aio.Server, config: CollectorConfig) -> str:

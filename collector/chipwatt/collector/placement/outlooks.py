@@ -190,7 +190,8 @@ class Outlooks:
         if self._newest is not None and self._newest.is_named:
             self._named[self._newest.id] = self._newest
         since_ns = self._unix_ns() - KEPT_NS
-        kept, room, newer = [], _KEPT_BYTES, None
+        kept: list[Outlook] = []
+        room, newer = _KEPT_BYTES, None
         for old in reversed(self._named.values()):
             is_same = newer is not None and newer.shares(old)
             newer = old

@@ -28,6 +28,7 @@ def test_a_disk_that_takes_nothing_more_stops_no_warning(tmp_path: Path) -> None
     )
     connection.execute("PRAGMA query_only = 1")
     fleet.power = lambda _number, _second: 295 * W
+    told = ""
     for _ in range(20):
         fleet.wait(1)
         fleet.hear(fleet.now_s, fleet.now_s + 1)
