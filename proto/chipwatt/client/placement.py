@@ -37,7 +37,7 @@ class PlacementClient(Channel):
 
     @cached_property
     def _placement(self) -> placement_pb2_grpc.PlacementServiceStub:
-        return placement_pb2_grpc.PlacementServiceStub(self._channel)
+        return self._stub(placement_pb2_grpc.PlacementServiceStub)
 
     def topology(
         self, root_id: str = "", *, depth: int = 0, as_of_unix_ns: int = 0
@@ -251,6 +251,7 @@ class PlacementClient(Channel):
         return read(v.SiteFactors, self._call(self._placement.PutSiteFactors, request).factors)
 
     def _stream(self, method: Any, request: Any) -> Iterator[Any]:
+        self._check_open()
         call = method(request)
         try:
             yield from call

@@ -200,6 +200,20 @@ def test_a_question_may_have_its_own_deadline(
     assert time.monotonic() - began_s < 2
 
 
+@pytest.mark.parametrize("asks_before", [True, False])
+def test_a_closed_client_says_so(server: PlacementServer, asks_before: bool) -> None:
+    """grpc alone ends the whole process where nothing was asked before."""
+    client = c.PlacementClient(server.address)
+    if asks_before:
+        client.rank(JOB)
+    client.close()
+    with pytest.raises(ChipwattError, match="this client is closed"):
+        client.rank(JOB)
+    with pytest.raises(ChipwattError, match="this client is closed"):
+        next(client.watch_events())
+    client.close()
+
+
 def test_a_closed_channel_ends_a_stream(server: PlacementServer) -> None:
     server.behaviour.events = [pb.WatchPowerEventsResponse(resume_token="t")]
     server.behaviour.stay_open = True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipwatt.collector.placement import profiles as profiles_module
@@ -279,6 +279,7 @@ def test_sums_of_before_peaks_were_kept_count_every_minute_as_high() -> None:
     assert old.occupancy == sums.occupancy
 
 
+@settings(deadline=None)
 @given(windows, st.sampled_from([60, 600, 3_600]), st.floats(0.5, 0.999))
 def test_class_peaks_hold_on_what_was_seen(
     given: list[WorkloadWindow], horizon_s: int, quantile: float
