@@ -115,7 +115,8 @@ class Collector:
         ]
         status = self._serve(server, store, latest, ingest, exporters, placement)
         metrics = MetricsOut(config, store, self._clock, self._executor)
-        for name, work in await metrics.open(status, ingest.committer.on_committed, stack):
+        told, calibrations = ingest.committer.on_committed, placement.outlooks.calibrations
+        for name, work in await metrics.open(status, calibrations, told, stack):
             self._background(name, work)
         for exporter in exporters:
             self._background(exporter.name, exporter.run())
