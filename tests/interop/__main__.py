@@ -21,6 +21,7 @@ from interop.backend import Backend  # noqa: E402
 from interop.dashboards import broken_queries  # noqa: E402
 from interop.history import MINUTES, History, write  # noqa: E402
 from interop.install import (  # noqa: E402
+    LIMIT_S,
     OTELCOL,
     PROMETHEUS,
     VICTORIA_METRICS,
@@ -35,7 +36,6 @@ from interop.prometheus import prometheus  # noqa: E402
 from interop.push import push  # noqa: E402
 from interop.victoria_metrics import victoria_metrics  # noqa: E402
 
-BUILD_LIMIT_S = 1800.0
 MINUTE_NS = 60_000_000_000
 Start = Callable[[Path, Path], AbstractContextManager[Backend]]
 BACKENDS: tuple[tuple[Recipe, Start], ...] = (
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--build-limit",
         type=float,
-        default=BUILD_LIMIT_S,
+        default=LIMIT_S,
         metavar="SECONDS",
         help="for building all of them together; 0: cached ones only",
     )
@@ -99,8 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for recipe, start in BACKENDS:
             if args.only and recipe.name not in args.only:
                 continue
+            begin_s = time.monotonic()
             try:
-                begin_s = time.monotonic()
                 binary = install(recipe, timeout_s=left_s)
                 left_s = max(0.0, left_s - (time.monotonic() - begin_s))
             except CannotInstall as reason:
