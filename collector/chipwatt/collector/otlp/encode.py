@@ -60,6 +60,23 @@ class Encoder:
             self._resources.clear()
         self._devices = [device for _, device in devices]
 
+    def state(self) -> dict[str, Array]:
+        """Return the running sums as they stand."""
+        return {
+            **self._series.state(),
+            **self._host_streams.state(),
+            **self._gap_streams.state(),
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from sums of an earlier process, once the dictionaries are known.
+
+        Raises KeyError, ValueError or IndexError where they are of no such process.
+        """
+        self._series.restore(state, self._devices)
+        self._host_streams.restore(state)
+        self._gap_streams.restore(state)
+
     def requests(
         self, rows: Rows, closed_unix_ns: int, gaps: Rows | None = None
     ) -> Iterator[Request]:
