@@ -100,7 +100,7 @@ def test_each_is_told_of_in_a_line(
     go: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_setscheduler", lambda *_: None)
-    monkeypatch.setattr(install.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     does(go, f'case "$*" in *cmd/prometheus*) echo no >&2; exit 1;; *) {BUILDS};; esac')
     assert install.main(["--limit", "60"]) == 0
     assert install.main(["--limit", "60"]) == 0

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import grpc
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceResponse,
-)
 
 from chipwatt.collector.otlp.config import HTTP, Destination
 from chipwatt.collector.otlp.http_link import HttpLink
@@ -52,10 +49,8 @@ class GrpcLink:
         """Call Export."""
         if self._channel is None:
             self._channel = self._new_channel()
-        export: grpc.aio.UnaryUnaryMultiCallable[bytes, ExportMetricsServiceResponse]
-        export = self._channel.unary_unary(
-            METHOD, response_deserializer=ExportMetricsServiceResponse.FromString
-        )
+        # Read by us: grpc gives None for what cannot be read, like for nothing at all.
+        export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(METHOD)
         try:
             return taken(await export(data, timeout=timeout_s, metadata=self._metadata))
         except grpc.aio.AioRpcError as error:
