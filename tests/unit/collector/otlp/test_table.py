@@ -1,10 +1,8 @@
-"""The table of conventions, its page, and the exporter's golden request say the same."""
+"""The table of conventions and the exporter's golden request say the same."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,10 @@ from opentelemetry.sdk.metrics import Counter, MeterProvider, ObservableGauge, U
 from opentelemetry.semconv._incubating.attributes import hw_attributes
 from opentelemetry.semconv._incubating.metrics import hw_metrics
 
-from chipwatt.collector.otlp.table import COMPONENT, METRICS, Instrument, Metric, page, rendered
+from chipwatt.collector.otlp.table import COMPONENT, METRICS, Instrument, Metric
 
 ROOT = Path(__file__).parents[4]
 GOLDEN = ROOT / "tests" / "golden" / "otlp_request.json"
-PAGE = ROOT / "packaging" / "otlp.md"
 OPTIONAL = {"hw.parent", "chipwatt.filtered"}
 KINDS = {
     Instrument.COUNTER: "sum",
@@ -90,14 +87,3 @@ def test_attributes_of_hardware_are_published_ones() -> None:
     published = {value for name, value in vars(hw_attributes).items() if name.startswith("HW_")}
     used = {name for metric in METRICS for name in (*COMPONENT, *metric.attributes)}
     assert {name for name in used if name.startswith("hw.")} <= published
-
-
-def test_the_page_is_fresh() -> None:
-    assert rendered() in PAGE.read_text()
-    command = [sys.executable, "-m", "chipwatt.collector.otlp.table", "--check"]
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-
-
-def test_a_page_without_marks_is_told() -> None:
-    with pytest.raises(ValueError, match="table: begin"):
-        page("# nothing")
