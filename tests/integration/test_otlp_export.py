@@ -18,6 +18,7 @@ from chipwatt.collector.otlp.config import OtlpConfig
 from chipwatt.collector.otlp.export import Exporter
 from chipwatt.collector.otlp.sender import Sender
 from chipwatt.collector.store.config import StoreConfig
+from chipwatt.collector.store.contract import Block
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.core.clock import VirtualClock
 from chipwatt.core.model import Domain
@@ -272,6 +273,39 @@ def test_who_is_killed_before_the_cursor_moved_says_the_same_again(stage: Stage)
     assert once == again
     (host_j,) = increases(sink.taken, "hw.host.energy").values()
     assert 0 <= joules(stage) - host_j < 1
+
+
+class Overtaken(SqliteStore):
+    """A store in which a minute is stored, and passes, while a reader is on its way back."""
+
+    happens: Callable[[], None] | None = None
+
+    def follow(self, after: int, *, limit: int = 100) -> list[Block]:
+        blocks = super().follow(after, limit=limit)
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            happens()
+        return blocks
+
+
+def test_what_is_stored_in_time_is_never_late(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.store.close()
+    stage.store = store = Overtaken(StoreConfig(path=tmp_path / "store"))
+
+    def happens() -> None:
+        stage.minute(0)
+        stage.at_minute(1)
+
+    async def main(sink: OtlpSink) -> None:
+        async with stage.exporting(sink.endpoint) as exporter:
+            await until(lambda: exporter.status().lag_ms == 10_000)
+
+    store.happens = happens
+    with OtlpSink() as sink:
+        asyncio.run(main(sink))
+    store.close()
+    assert_all_arrived(stage, sink)
 
 
 def test_sums_that_are_lost_begin_anew(stage: Stage) -> None:

@@ -155,8 +155,10 @@ class Exporter:
         try:
             await self._patiently(self._resume)
             while True:
+                # Before it reads: what was stored in time must be in what is closed.
+                now_unix_ns = self._clock.unix_ns()
                 is_drained = await self._patiently(self._read)
-                ripe = self._ripe(is_drained=is_drained)
+                ripe = self._ripe(now_unix_ns, is_drained=is_drained)
                 if ripe is not None:
                     await self._settle(*ripe)
                 if is_drained:
@@ -217,10 +219,9 @@ class Exporter:
         self._gaps.add(blocks)
         return len(blocks) < _BLOCKS_A_READ
 
-    def _ripe(self, *, is_drained: bool) -> tuple[Rows, Rows] | None:
+    def _ripe(self, now_unix_ns: int, *, is_drained: bool) -> tuple[Rows, Rows] | None:
         """Return windows and gaps that are due, perhaps none; None where no interval has ended."""
         intervals, interval_ns = self._intervals, self._config.interval
-        now_unix_ns = self._clock.unix_ns()
         if len(intervals) + len(self._gaps) > MAX_WAITING:
             return intervals.close_all(), self._gaps.close_all()
         if intervals.is_resuming and not is_drained:

@@ -146,6 +146,21 @@ def test_only_the_points_that_are_refused_are_lost() -> None:
     assert sorted(times(sink.taken)) == [n for n in range(1, 65) if n not in bad]
 
 
+def test_stretches_that_are_refused_take_few_others_with_them() -> None:
+    """As where two hosts of a request bring what is too old for the receiver."""
+    bad = {*range(1000, 1150), *range(6000, 6150)}
+
+    def refuses(_: bytes, one: ExportMetricsServiceRequest) -> int:
+        return 400 if bad & set(times([one])) else 200
+
+    with HttpSink(refuses=refuses) as sink:
+        sent, _ = send(to(sink.endpoint), request(8000))
+    assert len(bad) <= sent.rejected <= 1.5 * len(bad)
+    assert sent.points == 8000 - sent.rejected
+    assert not bad & set(times(sink.taken))
+    assert len(sink.offered) <= 2 * MAX_REFUSALS + 1
+
+
 def test_who_refuses_every_point_is_not_asked_for_each() -> None:
     with HttpSink(refuses=lambda _data, _request: 400) as sink:
         sent, _ = send(to(sink.endpoint), request(1000))

@@ -132,7 +132,7 @@ def test_what_the_receiver_cannot_hold_is_halved_until_it_can() -> None:
 
 def test_a_refusal_of_the_data_is_narrowed_down() -> None:
     bad = Answer(Code.INVALID_ARGUMENT)
-    with OtlpSink("127.0.0.1:0", bad, bad, bad) as sink:
+    with OtlpSink("127.0.0.1:0", bad, Answer(), bad, bad) as sink:
         sent, pauses = send(Destination(endpoint=sink.endpoint), request(5))
     assert (sent, pauses) == (Sent(points=4, rejected=1), [])
 
