@@ -76,7 +76,7 @@ CREATED = {
 def test_the_published_conventions_say_the_same(metric: Metric) -> None:
     provider = MeterProvider(shutdown_on_exit=False)
     create: Any = getattr(hw_metrics, f"create_{metric.name.replace('.', '_')}")
-    gauge = {"callbacks": []} if metric.instrument is Instrument.GAUGE else {}
+    gauge: dict[str, Any] = {"callbacks": []} if metric.instrument is Instrument.GAUGE else {}
     published = create(provider.get_meter("x"), **gauge)
     provider.shutdown()
     (kind,) = (ours for theirs, ours in CREATED.items() if isinstance(published, theirs))
