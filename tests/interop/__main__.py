@@ -29,11 +29,12 @@ from interop.install import (  # noqa: E402
     Recipe,
     install,
 )
-from interop.judge import Finding, judge  # noqa: E402
+from interop.judge import Finding, amounts, judge  # noqa: E402
 from interop.otelcol import otelcol  # noqa: E402
 from interop.outage import outage  # noqa: E402
 from interop.prometheus import prometheus  # noqa: E402
 from interop.push import push  # noqa: E402
+from interop.restart import push_and_die  # noqa: E402
 from interop.victoria_metrics import victoria_metrics  # noqa: E402
 
 MINUTE_NS = 60_000_000_000
@@ -62,6 +63,19 @@ def run_one(start: Start, binary: Path, store: Path, history: History, folder: P
         findings.append(Finding("dashboards, broken queries", "0", str(len(broken)), not broken))
     for line in broken:
         print(f"    {line}")
+    for finding in findings:
+        print(finding)
+    return all(finding.is_right for finding in findings)
+
+
+def run_deaths(start: Start, binary: Path, store: Path, history: History, folder: Path) -> bool:
+    """Let exporters die between an answer and their cursor; print and return whether it showed."""
+    folder.mkdir()
+    shutil.copytree(store, folder / "store")
+    with start(binary, folder) as backend:
+        died = push_and_die(folder / "store", backend, history.start_unix_ns, history.end_unix_ns)
+        print(f"{backend.name}, minute by minute, {died} exporters killed before the cursor moved:")
+        findings = [Finding("killed", "> 0", str(died), died > 0), *amounts(backend, history)]
     for finding in findings:
         print(finding)
     return all(finding.is_right for finding in findings)
@@ -108,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 verdicts[recipe.name] = "skipped"
                 continue
             is_right = run_one(start, binary, folder / "store", history, folder / recipe.name)
+            deaths = folder / f"{recipe.name}-deaths"
+            is_right &= run_deaths(start, binary, folder / "store", history, deaths)
             verdicts[recipe.name] = "ok" if is_right else "BROKEN"
             if recipe is OTELCOL:
                 verdicts["outage"] = "ok" if run_outage(binary, folder / "outage") else "BROKEN"
