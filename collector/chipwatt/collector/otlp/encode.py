@@ -66,6 +66,7 @@ class Encoder:
             **self._series.state(),
             **self._host_streams.state(),
             **self._gap_streams.state(),
+            "interval_ns": np.array(self._interval_ns),
         }
 
     def restore(self, state: Mapping[str, Array]) -> None:
@@ -74,7 +75,8 @@ class Encoder:
         Raises KeyError, ValueError or IndexError where they are of no such process.
         """
         self._series.restore(state, self._devices)
-        self._host_streams.restore(state)
+        is_same_interval = int(state["interval_ns"]) == self._interval_ns
+        self._host_streams.restore(state, is_same_interval=is_same_interval)
         self._gap_streams.restore(state)
 
     def requests(

@@ -144,13 +144,18 @@ class HostStreams:
             "host_heard": np.array(heard, np.int64).reshape(-1, 3),
         }
 
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Go on from sums of an earlier process. Raises KeyError, ValueError."""
+    def restore(self, state: Mapping[str, Array], *, is_same_interval: bool) -> None:
+        """Go on from sums of an earlier process. Raises KeyError, ValueError.
+
+        Numbers of intervals mean something only where intervals are as long as then.
+        """
         ids = [name.decode() for name in state["host_ids"].tolist()]
         for host_id, sums in zip(ids, state["host_sums"].tolist(), strict=True):
-            method, *others = sums
+            method, start_unix_ns, time_unix_ns, total_uj, slot = sums
             attributes = semconv.host_attributes(host_id, Method(method))
-            self._hosts[host_id] = _Host(method, attributes, *others)
+            host = _Host(method, attributes, start_unix_ns, time_unix_ns, total_uj)
+            host.slot = slot if is_same_interval else host.slot
+            self._hosts[host_id] = host
         for at, device, domain in state["host_heard"].tolist():
             self._hosts[ids[at]].heard.add((device, domain))
 

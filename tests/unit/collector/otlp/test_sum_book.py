@@ -22,7 +22,8 @@ from chipwatt.core.errors import StoreError
 from chipwatt.core.histogram import build
 from chipwatt.core.model import GapReason
 from chipwatt.core.records import DeviceWindow, Gap, Profile, Records, Throttle
-from fakes.device_windows import GPU, HOST_A, HOST_B, NS, T0_NS, Shelf, a_run
+from fakes.device_windows import CPU, GPU, HOST_A, HOST_B, NS, T0_NS, Shelf, a_run
+from fakes.otlp_reader import points
 
 MINUTE_NS = 60 * NS
 BEFORE, AT = Place(3, 7, T0_NS), Place(9, 12, T0_NS + MINUTE_NS)
@@ -146,7 +147,7 @@ def test_a_place_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         SumBook(tmp_path).read(AT)
 
 
-@pytest.mark.parametrize("name", ["series", "running", "host_sums", "gap_keys"])
+@pytest.mark.parametrize("name", ["series", "running", "host_sums", "gap_keys", "interval_ns"])
 def test_sums_that_lack_something_are_refused(name: str) -> None:
     state = Encoder(MINUTE_NS, version="1").state()
     del state[name]
@@ -158,3 +159,26 @@ def test_sums_of_another_version_are_refused() -> None:
     state = Encoder(MINUTE_NS, version="1").state() | {"running": np.zeros(0, "<i8")}
     with pytest.raises(ValueError, match="version"):
         Encoder(MINUTE_NS, version="1").restore(state)
+
+
+def test_intervals_may_have_another_length_after_a_restart() -> None:
+    """Else a host's power would wait for parts that it no longer has, by old numbers."""
+    shelf, before = Shelf(), Encoder(NS, version="1")
+    other = [replace(one, device=CPU) for one in windows_of([5] * 6, 0, 0)[-1:]]
+
+    def told(encoder: Encoder, interval_ns: int, minute: int, *, both: bool) -> set[str]:
+        intervals = Intervals(interval_ns, done=len(shelf.blocks))
+        windows = windows_of([5] * 6, minute, 10**6 * minute)
+        intervals.add([shelf.put([*windows, *(other if both else [])])])
+        encoder.learn(shelf.hosts, {}, shelf.devices)
+        closed_ns = T0_NS + (minute + 1) * MINUTE_NS
+        rows = intervals.close(closed_ns, ahead_unix_ns=closed_ns)
+        requests = [one.message for one in encoder.requests(rows, closed_ns)]
+        return {point.metric for point in points(requests)}
+
+    told(before, NS, 0, both=True)
+    after = Encoder(MINUTE_NS, version="1")
+    after.learn(shelf.hosts, {}, shelf.devices)
+    after.restore(before.state())
+    told(after, MINUTE_NS, 1, both=False)
+    assert "hw.host.power" in told(after, MINUTE_NS, 2, both=False)
