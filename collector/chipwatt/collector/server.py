@@ -25,6 +25,7 @@ from chipwatt.collector.latest import Latest
 from chipwatt.collector.listening import bind, is_private, make_server, server_credentials
 from chipwatt.collector.metrics_out import MetricsOut
 from chipwatt.collector.otlp.export import Exporter, together
+from chipwatt.collector.otlp.links import link_to
 from chipwatt.collector.placement.assembly import TICK_S, Placement
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.collector.placement.topology_file import load_topology
@@ -115,7 +116,8 @@ class Collector:
         ]
         status = self._serve(server, store, latest, ingest, exporters, placement)
         metrics = MetricsOut(config, store, self._clock, self._executor)
-        for name, work in await metrics.open(status, ingest.committer.on_committed, stack):
+        told, calibrations = ingest.committer.on_committed, placement.outlooks.calibrations
+        for name, work in await metrics.open(status, calibrations, told, stack):
             self._background(name, work)
         for exporter in exporters:
             self._background(exporter.name, exporter.run())
@@ -245,6 +247,8 @@ def check(config: CollectorConfig) -> list[str]:
     topology = None if config.topology is None else load_topology(config.topology)
     if config.tls.is_set:
         server_credentials(config.tls)
+    for destination in config.otlp.destinations():
+        link_to(destination)
     return topology_warnings(topology)
 
 
