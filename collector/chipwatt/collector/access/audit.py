@@ -8,14 +8,15 @@ nobody can push the log's own past out of it by asking often.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from chipwatt.collector.access.caller import Caller
 from chipwatt.core import log
@@ -54,7 +55,8 @@ class AuditLog:
         self._rotate_bytes = rotate_bytes
         self._seen: dict[tuple[object, ...], _Seen] = {}
         self._swept_ns = mono_ns()
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
+        self._before = ""
         self._lock = threading.Lock()
 
     def note(self, event: str, caller: Caller, **fields: str | int) -> None:
@@ -101,25 +103,30 @@ class AuditLog:
         self._swept_ns = self._swept_ns if now_ns is None else now_ns
 
     def _write(self, line: dict[str, object]) -> None:
-        text = json.dumps({"time_unix_ns": self._unix_ns(), **line}) + "\n"
+        text = json.dumps({"time_unix_ns": self._unix_ns(), **line})
+        # A line that a full disk cut short must not take the next one with it.
+        data = f"{self._before}{text}\n".encode("ascii")
         try:
             if self._file is None:
                 self._file = _open(self.path)
-            elif self._file.tell() + len(text) > self._rotate_bytes:
+            elif self._file.tell() + len(data) > self._rotate_bytes:
                 self._file.close()
                 self._file = None
                 _rotate(self.path)
                 self._file = _open(self.path)
-            self._file.write(text)
-            self._file.flush()
+            is_whole = self._file.write(data) == len(data)
+            self._before = "" if is_whole else "\n"
+            reason = "" if is_whole else os.strerror(errno.ENOSPC)
         except OSError as error:
-            _log.error("audit line lost", file=str(self.path), reason=error.strerror, **line)
+            reason = str(error.strerror)
+        if reason:
+            _log.error("audit line lost", file=self.path, reason=reason, line=text)
 
 
-def _open(path: Path) -> TextIO:
+def _open(path: Path) -> FileIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    return os.fdopen(descriptor, "a", encoding="ascii")
+    return FileIO(descriptor, "a")
 
 
 def _rotate(path: Path) -> None:
