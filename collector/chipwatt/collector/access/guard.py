@@ -28,6 +28,7 @@ from chipwatt.collector.access.caller import (
     remember,
 )
 from chipwatt.collector.access.config import MAX_CALLS_A_SOURCE
+from chipwatt.collector.access.counts import TooManySubmessages, count
 from chipwatt.collector.access.open_calls import OpenCalls, TooMany
 from chipwatt.collector.access.role import Role
 from chipwatt.collector.access.table import TABLE, Row, permits
@@ -48,6 +49,7 @@ _HOST_DIGITS = 32
 Context = grpc.aio.ServicerContext[Any, Any]
 Parse = Callable[[bytes], Any]
 T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
 
 
 class Denied(Refused):
@@ -154,12 +156,16 @@ class Guard(grpc.aio.ServerInterceptor):
         is_stream: bool,
     ) -> T:
         try:
-            self._authorise(method, row, caller)
-            with self._counted(caller, is_stream=is_stream):
-                remember(caller)
-                return await (self._until_expired(caller, work) if is_stream else work())
-        except Denied as denied:
-            await context.abort(denied.code, str(denied), denied.metadata)
+            try:
+                self._authorise(method, row, caller)
+                with self._counted(caller, is_stream=is_stream):
+                    remember(caller)
+                    return await (self._until_expired(caller, work) if is_stream else work())
+            except Denied as denied:
+                refusal = _bare(denied)
+            await context.abort(refusal.code, str(refusal), refusal.metadata)
+        except grpc.aio.AbortError as error:
+            raise _bare(error) from None
         finally:
             if context.code() in _AUDITED_CODES:
                 self._audit.note("refused", caller, rpc=method, status=_name(context.code()))
@@ -234,11 +240,25 @@ def _parsed(raw: bytes, row: Row, parse: Parse) -> Any:
             f"the request has {len(raw)} bytes, at most {row.max_bytes} are taken",
         )
     try:
-        return parse(raw)
+        request = parse(raw)
+        count(request)
     except DecodeError:
         raise Denied(
             grpc.StatusCode.INVALID_ARGUMENT, "the request is not the message of this rpc"
         ) from None
+    except TooManySubmessages as error:
+        raise Denied(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
+    return request
+
+
+def _bare(error: E) -> E:
+    """Take off the frames that an error came through.
+
+    gRPC keeps it in a circle with them, and they keep the request, up to a hundred
+    times its size on the wire, until garbage is collected.
+    """
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _expired(caller: Caller) -> Denied:
