@@ -166,7 +166,7 @@ def test_a_certificate_of_another_role_is_refused_before_its_request_is_parsed(
         async with served(tmp_path, certified) as (address, does):
             async with certified.channel(address, "placement/sched") as channel:
                 assert await one(channel, b"\xff") == (
-                    "PERMISSION_DENIED: t.T/One takes the role operator; this certificate is for "
+                    "PERMISSION_DENIED: t.T/One takes the role operator; the caller is "
                     "placement 'sched'"
                 )
                 watch = channel.unary_stream("/t.T/Watch")(b"")

@@ -1,4 +1,4 @@
-"""How many submessages a request holds: counted before one of them is touched.
+"""What of a request is looked at before anybody uses it: its bytes, then its lists' lengths.
 
 An empty submessage is two bytes on the wire and hundreds in Python once somebody
 looks at it; its list tells its length without that.
@@ -11,22 +11,33 @@ from collections.abc import Callable, Sized
 from operator import attrgetter
 from typing import Any
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+
+from chipwatt.collector.access.denied import invalid_request
 
 MAX_SUBMESSAGES = 1_000
 """In one list or map of a request; no rpc takes more, see MAX_CHANGES of placement."""
+Parse = Callable[[bytes], Any]
 
 
-class TooManySubmessages(Exception):
-    """More than may be; the message names the field."""
+def parsed(raw: bytes, max_bytes: int, parse: Parse) -> Any:
+    """Return the message that ``raw`` is. Raises Denied."""
+    if len(raw) > max_bytes:
+        raise invalid_request(f"the request has {len(raw)} bytes, at most {max_bytes} are taken")
+    try:
+        request = parse(raw)
+    except DecodeError:
+        raise invalid_request("the request is not the message of this rpc") from None
+    check_lists(request)
+    return request
 
 
-def count(request: Message) -> None:
-    """Look at each list and map of messages in ``request``. Raises TooManySubmessages."""
+def check_lists(request: Message) -> None:
+    """Raise Denied where a list or map of messages in ``request`` is longer than any rpc takes."""
     kind: Any = type(request)
     for path, get in _lists(kind):
         if (length := len(get(request))) > MAX_SUBMESSAGES:
-            raise TooManySubmessages(f"{path}: {length} entries, at most {MAX_SUBMESSAGES}")
+            raise invalid_request(f"{path}: {length} entries, at most {MAX_SUBMESSAGES}")
 
 
 @functools.cache
