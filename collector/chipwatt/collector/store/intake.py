@@ -14,6 +14,7 @@ from chipwatt.collector.store.catalogue import number, set_number
 from chipwatt.collector.store.contract import IncomingBatch
 from chipwatt.collector.store.dictionary import Dictionary
 from chipwatt.collector.store.stream_book import StreamBook
+from chipwatt.collector.store.tally import Commit
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.model import Flag
 from chipwatt.core.rows import KEPT, Rows, concatenate
@@ -83,6 +84,12 @@ class Intake:
         for part in gathered[SectionKind.DEVICE_WINDOW]:
             root = part.table["flags"] & Flag.ROOT != 0
             self.counted["root_energy_uj"] += sum(part.table["energy_uj"][root].tolist())
+
+    def counted_as(self, number: int) -> Commit:
+        """Return what ``tally`` remembers of this commit."""
+        starts = [(part[3], part[4]) for part in self.parts] or [(self.received_unix_ns,) * 2]
+        first, last = min(low for low, _ in starts), max(high for _, high in starts)
+        return Commit(number, self.received_unix_ns, first, last)
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write parts, statuses and totals in the caller's transaction."""
