@@ -123,7 +123,7 @@ class Damage:
         with self._catalogue.writing("keep what is damaged") as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO damage VALUES (?, ?, ?, ?, ?)",
-                [(x.place, int(x.kind or 0), x.hosts, x.start_min, x.start_max) for x in unsaved],
+                [(x.place, x.start_min, x.start_max, int(x.kind or 0), x.hosts) for x in unsaved],
             )
         with self._lock:
             del self._unsaved[: len(unsaved)]

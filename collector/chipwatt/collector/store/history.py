@@ -19,6 +19,8 @@ from chipwatt.core.records import DeviceWindow, Gap, HostSecond
 from chipwatt.core.rows import Rows, values
 
 _ALL = 1 << 40
+_NEXT = 256
+"""Windows that are looked at for the first one of each line after a loss."""
 _FAR_UNIX_NS = (1 << 63) - 1 - DAY_NS
 
 
@@ -98,8 +100,11 @@ class History:
         found: list[Gap] = []
         for first_ns, last_ns in spans(self._damage.of(number, *near)):
             reach = (first_ns - REACH_NS, last_ns + REACH_NS)
+            windows = self.windows(host, *reach, limit=_ALL)
+            if not windows or windows[-1].start_unix_ns <= last_ns:
+                windows += self.windows(host, reach[1], _FAR_UNIX_NS, limit=_NEXT)
             around = Around(
-                self.windows(host, *reach, limit=_ALL),
+                windows,
                 self._sent_gaps(host, *reach, _ALL),
                 self._lines.of(host),
                 self._statuses.sensors(host),

@@ -79,6 +79,11 @@ class Intake:
             for parts in gathered.values()
             if parts
         ]
+        starts = [rows.table["start_unix_ns"] for parts in gathered.values() for rows in parts]
+        self._span = (
+            min((int(some.min()) for some in starts), default=self.received_unix_ns),
+            max((int(some.max()) for some in starts), default=self.received_unix_ns),
+        )
         for kind, parts in gathered.items():
             self.counted[_COUNTED[kind]] = sum(map(len, parts))
         for part in gathered[SectionKind.DEVICE_WINDOW]:
@@ -87,9 +92,7 @@ class Intake:
 
     def counted_as(self, number: int) -> Commit:
         """Return what ``tally`` remembers of this commit."""
-        starts = [(part[3], part[4]) for part in self.parts] or [(self.received_unix_ns,) * 2]
-        first, last = min(low for low, _ in starts), max(high for _, high in starts)
-        return Commit(number, self.received_unix_ns, first, last)
+        return Commit(number, self.received_unix_ns, *self._span)
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write parts, statuses and totals in the caller's transaction."""

@@ -123,7 +123,6 @@ def tell_vanished(catalogue: Catalogue, tally: Tally, shelf: Shelf, damage: Dama
         )
         if barred:
             set_number(connection, "next_generation", barred[-1] + 1)
-        connection.execute(
-            "UPDATE sqlite_sequence SET seq = ? WHERE name = 'receipt'", (newest.number,)
-        )
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = 'receipt'")
+        connection.execute("INSERT INTO sqlite_sequence VALUES ('receipt', ?)", (newest.number,))
     damage.save()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -130,16 +132,15 @@ def test_with_clocks_that_agree_retention_is_in_time(tmp_path: Path) -> None:
 
 
 def test_what_was_received_before_the_clock_was_set_back_is_compacted(tmp_path: Path) -> None:
-    store, host = SqliteStore(config(tmp_path / "store"), Mono()), FakeHost(1)
-    store.commit([host.batch(windows=6)])
-    real = host.start_unix_ns
-    host.start_unix_ns += 10 * YEAR_NS
-    ahead = host.batch(host.records(0))
-    store.commit([ahead])
-    host.start_unix_ns = real
-    store.commit([host.batch(windows=6)])
-    store.compact(real + HOUR_NS)
-    assert not list(store.follow(0))[3:] or store.windows(host.host, *ALL)
-    assert (tmp_path / "store" / "blocks").glob("raw-*")
-    assert len(store.windows(host.host, *ALL)) == 24
+    path, host = tmp_path / "store", FakeHost(1)
+    store = SqliteStore(config(path), Mono())
+    batches = [host.batch(windows=6) for _ in range(3)]
+    ahead_ns = host.start_unix_ns + 10 * YEAR_NS
+    for batch in (batches[0], replace(batches[1], received_unix_ns=ahead_ns), batches[2]):
+        store.commit([batch])
+    store.compact(host.start_unix_ns + HOUR_NS)
+    assert sum(w.energy_uj for w in store.windows(host.host, *ALL)) == host.sent_uj
     store.close()
+    with closing(sqlite3.connect(path / "catalogue.sqlite")) as connection:
+        (moved,) = connection.execute("SELECT value FROM meta WHERE name = 'moved'").fetchone()
+    assert int(moved) == 6
