@@ -26,6 +26,8 @@ REACH_NS = HOUR_NS + 10 * MINUTE_NS
 """How far from a loss its neighbours may lie: the coarsest window, and some."""
 _JOIN_NS = NS_PER_S
 """Labels of one moment may lie this far apart."""
+_WINDOW_NS = 10 * NS_PER_S
+"""How long the last of the rows is taken to be where nothing says it."""
 _TELLS = (None, SectionKind.DEVICE_WINDOW, SectionKind.GAP)
 _Key = tuple[DeviceId, Domain, Statistic]
 
@@ -57,7 +59,7 @@ def gaps_in(first_ns: int, last_ns: int, around: Around) -> list[Gap]:
     """Return the gaps left by rows lost that start in [first, last]."""
     most_mw = {(s.device, s.domain, s.statistic): s.max_power_mw for s in around.sensors}
     ends = {(x.device, x.domain, x.statistic): x.end_unix_ns for x in around.lines}
-    of_line: dict[_Key, list[DeviceWindow]] = {key: [] for key in ends}
+    of_line: dict[_Key, list[DeviceWindow]] = {key: [] for key in {*ends, *most_mw}}
     for window in around.windows:
         of_line.setdefault((window.device, window.domain, window.statistic), []).append(window)
     found = []
@@ -114,17 +116,20 @@ def _holes(
     key: _Key, windows: Sequence[DeviceWindow], line_end_ns: int, first_ns: int, last_ns: int
 ) -> Iterator[_Hole]:
     """Yield the places where a line is not told, near [first, last]."""
-    # What ends the line: its own end, unless that is too far to be of these rows.
-    end_ns = line_end_ns if line_end_ns <= last_ns + REACH_NS else last_ns + 1
+    # What ends the line: its own end, unless that is not known, or too far to be of these rows.
+    is_near = 0 < line_end_ns <= last_ns + REACH_NS
+    end_ns = line_end_ns if is_near else last_ns + _WINDOW_NS
     if not windows:
         if end_ns > first_ns:
             yield _Hole(key, first_ns, 0, end_ns)
         return
     head, tail = windows[0], windows[-1]
     before_uj = head.cumulative_uj - head.energy_uj
-    if head.start_unix_ns > first_ns and before_uj:
+    # Its epoch may have begun in the loss, after another one: nothing bounds it but power.
+    is_next = head.start_unix_ns <= last_ns + 2 * head.duration_ns
+    if head.start_unix_ns > first_ns and (before_uj or is_next):
         mono_ns = max(0, head.start_mono_ns - (head.start_unix_ns - first_ns))
-        yield _Hole(key, first_ns, mono_ns, head.start_unix_ns, 0, before_uj)
+        yield _Hole(key, first_ns, mono_ns, head.start_unix_ns)
     for one, two in pairwise(windows):
         one_end_ns = one.start_unix_ns + one.duration_ns
         mono_ns = one.start_mono_ns + one.duration_ns

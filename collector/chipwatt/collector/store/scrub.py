@@ -104,13 +104,13 @@ class Scrub:
 
     def _mend(self, shelved: Shelved, visible: Visible) -> None:
         """Rebuild the index where it is damaged; what else is damaged is found by reading."""
-        with open_blocks(shelved.path, visible) as blocks:
-            wrong = blocks.check()
+        wrong = _wrong(shelved, visible)
         if not wrong:
             return
         with self._writers:
             rebuild_index(shelved.path)
-        self._shelf.damage.repaired(f"{shelved.path.name} index", wrong)
+        if not _wrong(shelved, visible):
+            self._shelf.damage.repaired(f"{shelved.path.name} index", wrong)
 
     def _decode(self, shelved: Shelved, blocks: BlockFile, one: Held) -> None:
         try:
@@ -124,3 +124,8 @@ class Scrub:
                 hosts_of_shard(one.shard),
             )
             self._shelf.damage.lose(loss, str(error))
+
+
+def _wrong(shelved: Shelved, visible: Visible) -> str:
+    with open_blocks(shelved.path, visible) as blocks:
+        return blocks.check()
