@@ -85,7 +85,7 @@ class GapReason(IntEnum):
     SPOOL_DAMAGED = 6
     IMPLAUSIBLE = 7
     STORE_DAMAGED = 8
-    """The collector had it and lost it; no agent says this."""
+    """The collector had it and lost it: damage to its store."""
 
 
 class AbsentReason(IntEnum):

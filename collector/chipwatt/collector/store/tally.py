@@ -45,8 +45,7 @@ class Tally:
     def __init__(self, directory: Path) -> None:
         self.path = directory / COMMITS
         with told(self.path, "open the list of commits"):
-            opened = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        self._file = os.fdopen(opened, "r+b", 0)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
     def note(self, commit: Commit) -> None:
         """Take note of a commit that is on the disk. Raises StoreError."""
@@ -55,7 +54,7 @@ class Tally:
         )
         with told(self.path, "count a commit"):
             os.pwrite(
-                self._file.fileno(),
+                self._file,
                 packed + _SUM.pack(zlib.crc32(packed), 0),
                 commit.number % SLOTS * _SIZE,
             )
@@ -63,7 +62,7 @@ class Tally:
     def after(self, number: int) -> list[Commit]:
         """Return what is remembered of commits after ``number``, in order. Raises StoreError."""
         with told(self.path, "read the list of commits"):
-            data = os.pread(self._file.fileno(), SLOTS * _SIZE, 0)
+            data = os.pread(self._file, SLOTS * _SIZE, 0)
         found = []
         for at in range(0, len(data) - _SIZE + 1, _SIZE):
             (checksum, _) = _SUM.unpack_from(data, at + _SLOT.size)
@@ -74,4 +73,6 @@ class Tally:
 
     def close(self) -> None:
         """Close the file; twice is harmless."""
-        self._file.close()
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1

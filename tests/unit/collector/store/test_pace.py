@@ -10,6 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chipwatt.collector.latest import Latest
 from chipwatt.collector.store.config import DAY_NS, HOUR_NS, MINUTE_NS
 from chipwatt.collector.store.pace import CATCH_UP, Pace
 from chipwatt.collector.store.sqlite_store import SqliteStore
@@ -128,6 +129,19 @@ def test_with_clocks_that_agree_retention_is_in_time(tmp_path: Path) -> None:
     windows = store.windows(host.host, *ALL)
     assert {w.duration_ns for w in windows[:20]} == {MINUTE_NS}
     assert sum(w.energy_uj for w in windows) == host.sent_uj
+    store.close()
+
+
+def test_a_host_is_not_heard_in_the_future_for_ever(tmp_path: Path) -> None:
+    store, host, latest = SqliteStore(config(tmp_path / "store")), FakeHost(1), Latest()
+    first, second = host.batch(), host.batch()
+    ahead = replace(first, received_unix_ns=first.received_unix_ns + 10 * YEAR_NS)
+    for batch in (ahead, second):
+        store.commit([batch])
+        latest.on_commit([batch])
+        latest.learn(store.hosts())
+    assert store.hosts()[0].last_seen_unix_ns == second.received_unix_ns
+    assert latest.heard_unix_ns(host.host) == second.received_unix_ns
     store.close()
 
 
