@@ -108,7 +108,7 @@ class Collector:
         address = bind(server, config)
         self._executor = ThreadPoolExecutor(READERS, "read")
         stack.callback(self._executor.shutdown)
-        store = await self._in_thread(SqliteStore, config.store_config())
+        store = await self._in_thread(SqliteStore, config.store_config(), self._clock.mono_ns)
         stack.callback(store.close)
         latest = Latest()
         placement = await self._in_thread(
