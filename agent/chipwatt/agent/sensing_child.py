@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from chipwatt.agent import sensing_link as link
 from chipwatt.agent.intake import Intake
@@ -198,7 +199,7 @@ class SensingChild:
 
     def _start(self) -> link.Start:
         memory = json.loads(self._intake.memory) if self._intake.memory else []
-        settings = link.Start(self._settings.sensing, self._settings.sources, memory)
+        settings = replace(self._settings, memory=memory)
         return self._suspects.careful_start(settings)
 
     async def _tell(self, ours: socket.socket, process: asyncio.subprocess.Process) -> None:
