@@ -49,6 +49,11 @@ class Lines:
         self._changed: set[int] = set()
         self._runs = 0
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether the journal of before this start was read back."""
+        return self._runs > 0
+
     def observe(self, rows: Rows) -> None:
         """Take account of device windows and gaps; of host seconds there is nothing to take."""
         if rows.kind is SectionKind.HOST_SECOND:
