@@ -131,22 +131,24 @@ class CounterLedger(Ledger):
         # the time since the last answer, when it had not wrapped yet, is enough for it.
         owed_ns = since_ns if value < self._raw_uj else mono_ns - self.changed_ns
         if delta_uj < 0 or delta_uj > self._possible_uj(owed_ns):
-            if value < self._raw_uj:
-                self._fall(mono_ns, value)
-            else:
-                self._doubt(mono_ns, value)
+            (self._fall if value < self._raw_uj else self._doubt)(mono_ns, value)
         elif self.frozen:
             self._thaw(mono_ns, value, delta_uj)
+        elif self._away is GapReason.SPOOL_DAMAGED:
+            bounds = (0, delta_uj + self._wraps(delta_uj, possible_uj) * self._modulus_uj)
+            self._begin(mono_ns, value, self._away, bounds)
         elif self._away not in {None, GapReason.AGENT_DOWN} and value <= possible_uj:
             # It went away and may have started anew at zero in between: a restarted
             # counter cannot show more than what the time since allows.
             self._begin(mono_ns, value, self._away)
-        elif self._modulus_uj and delta_uj + self._modulus_uj <= possible_uj:
-            wraps = (possible_uj - delta_uj) // self._modulus_uj
+        elif wraps := self._wraps(delta_uj, possible_uj):
             bounds = (delta_uj, delta_uj + wraps * self._modulus_uj)
             self._begin(mono_ns, value, self._away or GapReason.SENSOR_STALLED, bounds)
         else:
             self._go_on(mono_ns, value, delta_uj)
+
+    def _wraps(self, delta_uj: int, possible_uj: int) -> int:
+        return max(0, (possible_uj - delta_uj) // self._modulus_uj) if self._modulus_uj else 0
 
     def _stick(self, *, late: bool) -> None:
         self.frozen, self._late = True, late
@@ -165,12 +167,11 @@ class CounterLedger(Ledger):
         """Take the first new value of a frozen counter."""
         unseen_ns = mono_ns - self.times_ns[-1]
         possible_uj = self._possible_uj(unseen_ns)
-        wraps = (possible_uj - delta_uj) // self._modulus_uj if self._modulus_uj else 0
+        wraps = self._wraps(delta_uj, possible_uj)
         if self._late and not wraps and delta_uj > self._lately_uj(mono_ns):
             self._go_on(mono_ns, value, delta_uj)
         else:
-            least_uj = delta_uj if self._late else 0
-            bounds_uj = (least_uj, max(delta_uj, possible_uj))
+            bounds_uj = (delta_uj if self._late else 0, max(delta_uj, possible_uj))
             self._begin(mono_ns, value, GapReason.SENSOR_STALLED, bounds_uj)
 
     def _lately_uj(self, mono_ns: int) -> int:

@@ -113,6 +113,10 @@ class Ledger(ABC):
         self._edge(end_mono_ns, cumulative_uj)
         self._away = GapReason.SENSOR_STALLED if frozen else GapReason.AGENT_DOWN
 
+    def distrust(self) -> None:
+        """Begin anew behind what was resumed from: some of what came since may be counted."""
+        self._away, self.frozen = GapReason.SPOOL_DAMAGED, False
+
     def retime(self, timing: Timing) -> None:
         """Believe ``timing`` from now on."""
         self.timing = timing

@@ -24,6 +24,8 @@ class Memory:
     end_mono_ns: int
     frozen: bool = False
     """Whether its counter was judged stuck there."""
+    in_doubt: bool = False
+    """Whether windows behind it may be at a collector: what was used since may be counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class Track(Standing):
             self.ledger.resume(
                 memory.epoch, memory.cumulative_uj, memory.end_mono_ns, frozen=memory.frozen
             )
+            if memory.in_doubt:
+                self.ledger.distrust()
 
     @property
     def timing(self) -> Timing:
