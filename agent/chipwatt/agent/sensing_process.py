@@ -14,14 +14,15 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from chipwatt.agent import announce
+from chipwatt.agent import announce, claims
 from chipwatt.agent import sensing_link as link
 from chipwatt.agent.attribution.attributor import Attributor
+from chipwatt.agent.claims import Claims
 from chipwatt.agent.deadlines import freeze_garbage, keep_time
 from chipwatt.agent.feed import Trace
 from chipwatt.agent.inventory import REPLAY, Inventory, open_inventory
@@ -62,6 +63,7 @@ class SensingProcess:
         self._early: list[link.Message] = []
         """What came together with START."""
         self._stop = False
+        self._claims = Claims("")
 
     def request_stop(self) -> None:
         """Finish at the next turn; safe to call from a signal handler."""
@@ -82,6 +84,8 @@ class SensingProcess:
         careful = Careful(start.left_out, start.one_by_one, self._note)
         inventory = open_inventory(self._registered, configs, config.sources, careful=careful)
         announce.absent(inventory.absent)
+        if config.exclusive:
+            self._claim(inventory, configs, start.state_dir)
         clock = _clock_of(inventory)
         attributor = Attributor(clock.mono_ns)
         reducer = Reducer(
@@ -98,11 +102,10 @@ class SensingProcess:
         self._outbox = outbox
         sender = Sender(outbox, reducer, [dict(entry) for entry in start.memory])
         rejections = RejectionLog(inventory.sensors(), reducer.ledgers())
-        looks: list[Callable[[int], None]] = [rejections.look, attributor.look]
         closing = ExitStack()
         closing.callback(attributor.close)
-        if config.raw_socket is not None:
-            looks.append(_give_raw(config.raw_socket, config, inventory, reducer, closing))
+        raw = _give_raw(config, inventory, reducer, closing)
+        looks = [rejections.look, attributor.look, *raw]
 
         search = Search(
             inventory,
@@ -118,12 +121,13 @@ class SensingProcess:
             for look in looks:
                 look(now_ns)
             for message in self._hear():
-                if isinstance(message, link.SetCadence):
-                    reducer.set_batch(message.batch_s * NS_PER_S or config.batch)
-                elif isinstance(message, link.Bind):
-                    attributor.bind(now_ns, message.bindings)
-                else:
-                    self._stop = True
+                match message:
+                    case link.SetCadence():
+                        reducer.set_batch(message.batch_s * NS_PER_S or config.batch)
+                    case link.Bind():
+                        attributor.bind(now_ns, message.bindings)
+                    case _:
+                        self._stop = True
             return self._stop or search.look(now_ns)
 
         sampler = Sampler(inventory, reducer, clock, config, emit=sender.send)
@@ -145,6 +149,20 @@ class SensingProcess:
             _log.info("the agent is gone; its next start goes on from the windows it has")
         finally:
             closing.close()
+
+    def _claim(self, inventory: Inventory, configs: Mapping[str, Any], state_dir: str) -> None:
+        """Make sure that no other agent reads these sensors. Raises ConfigError."""
+
+        def wait(seconds: float) -> bool:
+            time.sleep(seconds)
+            self._early = self._hear()
+            self._stop = self._stop or any(isinstance(each, link.Stop) for each in self._early)
+            return not self._stop
+
+        played = (each for each in inventory.opened if each.name != REPLAY)
+        self._sock.settimeout(None)  # else the looks for messages would wait
+        self._claims = Claims(state_dir)
+        self._claims.take(claims.names(played, configs), wait)
 
     def _note(self, name: str, back: bool) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # _hear notices it
@@ -180,13 +198,15 @@ class SensingProcess:
 
 
 def _give_raw(
-    path: Path, config: SensingConfig, inventory: Inventory, reducer: Reducer, closing: ExitStack
-) -> Callable[[int], None]:
-    """Keep raw readings for who may have them; return what serves them. Raises ConfigError."""
-    rings = RawRings(path, config.raw_keep, inventory.sensors())
+    config: SensingConfig, inventory: Inventory, reducer: Reducer, closing: ExitStack
+) -> list[Callable[[int], None]]:
+    """Keep raw readings where that is wanted; return what serves them. Raises ConfigError."""
+    if config.raw_socket is None:
+        return []
+    rings = RawRings(config.raw_socket, config.raw_keep, inventory.sensors())
     closing.callback(rings.close)
     reducer.overhear(rings.taker)
-    return rings.look
+    return [rings.look]
 
 
 def _clock_of(inventory: Inventory) -> Clock:

@@ -27,7 +27,7 @@ class WorkloadClient(Channel):
     def __init__(self, socket: Path, *, timeout_s: float = 10.0) -> None:
         super().__init__(f"unix:{socket.absolute()}", timeout_s=timeout_s)
         self._socket = socket
-        self._stub = WorkloadServiceStub(self._channel)
+        self._workloads = self._stub(WorkloadServiceStub)
 
     def bind(self, binding: Binding) -> bool:
         """Bind a workload; return whether it was bound before."""
@@ -37,15 +37,15 @@ class WorkloadClient(Channel):
             cgroup=binding.cgroup,
             devices=[str(holding) for holding in binding.devices],
         )
-        return self._call(self._stub.Bind, pb.BindRequest(workload=workload)).replaced
+        return self._call(self._workloads.Bind, pb.BindRequest(workload=workload)).replaced
 
     def unbind(self, workload_id: bytes) -> None:
         """Undo a binding; raises NotKnown where there is none."""
-        self._call(self._stub.Unbind, pb.UnbindRequest(workload_id=workload_id))
+        self._call(self._workloads.Unbind, pb.UnbindRequest(workload_id=workload_id))
 
     def bindings(self) -> list[Binding]:
         """Return what is bound, in the order of binding."""
-        found = self._call(self._stub.List, pb.ListRequest())
+        found = self._call(self._workloads.List, pb.ListRequest())
         return [
             Binding(
                 workload.workload_id,

@@ -131,6 +131,6 @@ def test_a_group_that_is_not_there_is_a_sentence(folder: Path) -> None:
 def test_values_of_malformed_requests_go_nowhere(folder: Path) -> None:
     def ask(path: Path) -> None:
         with WorkloadClient(path) as client, pytest.raises(InvalidRequest):
-            client._call(client._stub.Bind, pb.BindRequest())
+            client._call(client._workloads.Bind, pb.BindRequest())
 
     assert asked(folder, ask) == []

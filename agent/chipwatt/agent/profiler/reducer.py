@@ -81,6 +81,8 @@ class Reducer:
         ]
         self._absent = list(remembered.values())
         self._stillness = Stillness(sensors, [track.ledger for track in self._tracks])
+        for position, doubted in self._stillness.doubts():
+            self._tracks[position].doubted = doubted
         self._observe: list[Take] = [track.ledger.observe for track in self._tracks]
         self._host = HostSeconds(sum(s.root for s in sensors))
         self._blocks: deque[_Block] = deque()
@@ -205,7 +207,7 @@ class Reducer:
 
     def _enqueue(self, span: Span) -> None:
         by_chip = self._attributor is not None and self._attributor.is_wanted
-        into, stuck = Bin(span, by_chip=by_chip), self._stillness.suspects()
+        into, stuck = Bin(span, by_chip=by_chip), self._stillness.judge()
         turns = [t.turn(span, into, suspect=n in stuck) for n, t in enumerate(self._tracks)]
         self._blocks.append(_Block(span, turns, into))
         self._asleep = False
@@ -289,5 +291,5 @@ class Reducer:
         self._finished_memory = self._memory_now()
 
     def _memory_now(self) -> list[Memory]:
-        known = [track.committed for track in self._tracks if track.committed is not None]
-        return known + self._absent
+        known = (track.memory for track in self._tracks)
+        return [entry for entry in known if entry is not None] + self._absent
