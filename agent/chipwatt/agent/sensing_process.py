@@ -98,8 +98,7 @@ class SensingProcess:
             attributor=attributor,
         )
         # A virtual clock outruns any agent, so there the agent sets the pace.
-        outbox = Outbox(self._sock, blocking=isinstance(clock, VirtualClock))
-        self._outbox = outbox
+        self._outbox = outbox = Outbox(self._sock, blocking=isinstance(clock, VirtualClock))
         sender = Sender(outbox, reducer, [dict(entry) for entry in start.memory])
         rejections = RejectionLog(inventory.sensors(), reducer.ledgers())
         closing = ExitStack()

@@ -14,5 +14,11 @@ def limits_mw(tracks: Sequence[Track]) -> dict[DeviceId, int]:
     for track in tracks:
         if track.sensor.root:
             device = track.sensor.device
-            limits[device] = limits.get(device, 0) + track.limit_mw
+            limits[device] = limits.get(device, 0) + _limit_mw(track)
     return limits
+
+
+def _limit_mw(track: Track) -> int:
+    limits = track.sensor.limits
+    told = track.throttle.limit_mw, limits.default_mw, limits.max_mw
+    return next((limit for limit in told if limit), track.sensor.max_power_mw)

@@ -65,12 +65,6 @@ class Track(Standing):
         timing = self.ledger.timing
         return bool(timing.refresh_ns and timing.period_ns)
 
-    @property
-    def limit_mw(self) -> int:
-        """What its power is limited to, as far as anybody says."""
-        told = self.throttle.limit_mw, self.sensor.limits.default_mw, self.sensor.limits.max_mw
-        return next((limit for limit in told if limit), self.sensor.max_power_mw)
-
     def counts(self) -> Counts:
         """Return everything counted so far."""
         ledger = self.ledger
