@@ -57,9 +57,10 @@ class Daemon:
         major, minor, patch = VERSION
         host = Host(host_id, boot_id, major * 1_000_000 + minor * 1000 + patch)
         self._intake = Intake(self._spool)
-        self._child = SensingChild(
-            Start(config.sensing.to_plain(), config.sources), self._intake, sensing_command
+        start = Start(
+            config.sensing.to_plain(), config.sources, state_dir=str(config.state_dir.absolute())
         )
+        self._child = SensingChild(start, self._intake, sensing_command)
         self._uplink = Uplink(
             Endpoints(config.failover.order(config.collector, host_id)),
             config.uplink,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chipwatt.collector.forecast.contract import Calibration
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.placement.forecast_memory import ForecastMemory
 from chipwatt.collector.placement.graph import Graph
@@ -110,6 +111,11 @@ class Outlooks:
         with self._lock:
             self._forget()
             return self._named.get(id)
+
+    def calibrations(self) -> list[Calibration]:
+        """Return how every predictor has held over seven days; empty before the first outlook."""
+        graph = self._graph
+        return [] if graph is None else graph.predictions.calibrations()
 
     def begin(self) -> None:
         """Take up what the forecast knew when the last process ended, and what came since.

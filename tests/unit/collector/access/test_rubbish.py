@@ -10,6 +10,8 @@ import grpc
 import grpc.aio
 import pytest
 
+from chipwatt.collector.access.audit import AuditLog
+from chipwatt.collector.access.guard import Guard
 from chipwatt.collector.config import CollectorConfig
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.listening import bind, make_server
@@ -22,10 +24,11 @@ from fakes.telemetry_records import T0_S
 def asked(folder: Path, ask: Callable[[grpc.aio.Channel], Any]) -> Any:
     """Ask a collector's own kind of server, with placement on it."""
     placement = Placement(Latest(), lambda: T0_S * NS_PER_S, folder)
+    audit = AuditLog(folder)
 
     async def run() -> Any:
         config = CollectorConfig(listen="127.0.0.1:0")
-        server = make_server(config)
+        server = make_server(config, [Guard(audit)])
         address = bind(server, config)
         with ThreadPoolExecutor(1) as executor:
             placement.serve(server, executor)
@@ -39,6 +42,7 @@ def asked(folder: Path, ask: Callable[[grpc.aio.Channel], Any]) -> Any:
     try:
         return asyncio.run(run())
     finally:
+        audit.close()
         placement.close()
 
 
@@ -55,7 +59,7 @@ def test_rubbish_is_refused_and_not_logged(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         asked(tmp_path, ask)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert caught.value.details() == "the request is no message of chipwatt.v1.ReserveRequest"
+    assert caught.value.details() == "the request is not the message of this rpc"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         asked(tmp_path, watch)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
