@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ _LOCAL = ("127.", "localhost:", "[::1]:")
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _MOST_BACKOFF_MS = 2_000
 Response = TypeVar("Response")
+Stub = TypeVar("Stub")
 
 
 class RequestRefused(ChipwattError):
@@ -78,6 +80,8 @@ class Channel:
     ) -> None:
         self._address = address
         self._timeout_s = timeout_s
+        self._closing = threading.Lock()
+        self._is_closed = False
         # Only one channel of a process may share a connection, or a closed one lingers.
         options = [
             ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -104,8 +108,20 @@ class Channel:
         self.close()
 
     def close(self) -> None:
-        """Close the channel; answers that are still awaited raise RequestCancelled."""
-        self._channel.close()
+        """Close the channel; what is still awaited, or asked later, raises RequestCancelled."""
+        with self._closing:
+            self._is_closed = True
+            self._channel.close()
+
+    def _stub(self, make: Callable[[grpc.Channel], Stub]) -> Stub:
+        # grpc crashes the process where a stub is made on a closed channel.
+        with self._closing:
+            self._check_open()
+            return make(self._channel)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RequestCancelled("this client is closed; open another one")
 
     def _call(
         self, method: Callable[..., Response], request: object, timeout_s: float | None = None
@@ -115,6 +131,9 @@ class Channel:
             return method(request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise self._sentence(error, timeout_s) from None
+        except ValueError:
+            self._check_open()
+            raise
 
     def _sentence(self, error: Any, timeout_s: float) -> ChipwattError:
         # grpc raises what is RpcError and Call at once; its types cannot say so.

@@ -27,7 +27,7 @@ class CollectorClient(PlacementClient):
 
     @cached_property
     def _query(self) -> query_pb2_grpc.QueryServiceStub:
-        return query_pb2_grpc.QueryServiceStub(self._channel)
+        return self._stub(query_pb2_grpc.QueryServiceStub)
 
     def hosts(self, *, page_size: int = 0) -> Iterator[values.HostInfo]:
         """Return every host that has reported, by id."""

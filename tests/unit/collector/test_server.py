@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import grpc.aio
 import pytest
-import trustme
 
-from chipwatt.client import CollectorClient
+from chipwatt.client import CollectorClient, RequestRefused
 from chipwatt.collector.config import CollectorConfig, TlsConfig
 from chipwatt.collector.listening import AddressUnavailable
 from chipwatt.collector.server import Collector
@@ -27,6 +25,7 @@ from chipwatt.core.settings import Duration
 from chipwatt.v1 import telemetry_pb2 as pb
 from chipwatt.v1 import telemetry_pb2_grpc
 from fakes.agent_stream import send
+from fakes.certified import Certified
 from fakes.telemetry_records import T0_S, a_host, a_window, steady
 
 T = TypeVar("T")
@@ -117,36 +116,28 @@ def test_a_missing_topology_is_told_before_anything_opens(tmp_path: Path) -> Non
     assert not (tmp_path / "store").exists()
 
 
-@contextmanager
-def certificates(folder: Path) -> Iterator[tuple[trustme.CA, TlsConfig]]:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    own = authority.issue_cert("127.0.0.1")
-    own.private_key_pem.write_to_path(str(folder / "key.pem"))
-    own.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
-    yield authority, TlsConfig(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+def test_with_tls_only_a_certificate_of_the_authority_with_a_role_gets_in(tmp_path: Path) -> None:
+    certified = Certified(tmp_path)
+    tls, ann = certified.collector(), certified.files("operator/ann")
 
+    def question(address: str) -> int:
+        with CollectorClient(address, ca=ann.ca, cert=ann.cert, key=ann.key) as known:
+            stored = known.status().batches_stored
+        # The collector's own certificate says nothing of a role.
+        with (
+            CollectorClient(address, ca=tls.ca, cert=tls.cert, key=tls.key) as own,
+            pytest.raises(RequestRefused, match="no role"),
+        ):
+            own.status()
+        for stranger in (
+            CollectorClient(address, timeout_s=3),
+            CollectorClient(address, timeout_s=3, ca=tls.ca),
+        ):
+            with stranger, pytest.raises(CollectorUnreachable):
+                stranger.status()
+        return stored
 
-def test_with_tls_only_a_certificate_of_the_authority_gets_in(tmp_path: Path) -> None:
-    with certificates(tmp_path) as (authority, tls):
-        client = authority.issue_cert("reader@example.net")
-        client.private_key_pem.write_to_path(str(tmp_path / "client.key"))
-        client.cert_chain_pems[0].write_to_path(str(tmp_path / "client.pem"))
-
-        def question(address: str) -> int:
-            ca = tmp_path / "ca.pem"
-            pair = (tmp_path / "client.pem", tmp_path / "client.key")
-            with CollectorClient(address, ca=ca, cert=pair[0], key=pair[1]) as known:
-                stored = known.status().batches_stored
-            for stranger in (
-                CollectorClient(address, timeout_s=3),
-                CollectorClient(address, timeout_s=3, ca=ca),
-            ):
-                with stranger, pytest.raises(CollectorUnreachable):
-                    stranger.status()
-            return stored
-
-        assert ask(replace(settings(tmp_path), tls=tls), question) == 0
+    assert ask(replace(settings(tmp_path), tls=tls), question) == 0
 
 
 def test_tls_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
