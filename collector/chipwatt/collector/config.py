@@ -14,6 +14,7 @@ from chipwatt.core.addresses import is_loopback, split_address
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.log import LogConfig
 from chipwatt.core.settings import Duration
+from chipwatt.core.tls import TlsFiles
 
 SYSTEM_STATE_DIR = Path("/var/lib/chipwatt")
 _NO_CADENCE = Duration(0)
@@ -31,7 +32,7 @@ def default_state_dir(system: Path = SYSTEM_STATE_DIR) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """``[tls]``: all three, or none."""
+    """``[tls]``: all three, or none. Replaced files serve whoever connects from then on."""
 
     ca: Path | None = None
     """PEM file of the authority that signs the agents' and clients' certificates."""
@@ -50,6 +51,13 @@ class TlsConfig:
     def is_set(self) -> bool:
         """Whether connections are to be encrypted."""
         return self.ca is not None
+
+    @property
+    def files(self) -> TlsFiles | None:
+        """None for plain text."""
+        if self.ca is None or self.cert is None or self.key is None:
+            return None
+        return TlsFiles(self.ca, self.cert, self.key)
 
 
 @dataclass(frozen=True, slots=True)

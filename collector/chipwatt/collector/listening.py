@@ -9,10 +9,12 @@ import socket
 import grpc
 import grpc.aio
 
-from chipwatt.collector.config import CollectorConfig, TlsConfig
+from chipwatt.collector.config import CollectorConfig
 from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
+from chipwatt.core import log
 from chipwatt.core.addresses import is_loopback, split_address
-from chipwatt.core.errors import ChipwattError, ConfigError
+from chipwatt.core.errors import ChipwattError
+from chipwatt.core.tls import Material, Renewals, TlsFiles
 
 KEEPALIVE_MS = 15_000
 KEEPALIVE_TIMEOUT_MS = 10_000
@@ -39,6 +41,7 @@ _TLS_OPTIONS = (
     ("grpc.max_connection_age_ms", _HOUR_MS),
     ("grpc.max_connection_age_grace_ms", 30_000),
 )
+_log = log.get(__name__)
 
 
 class AddressUnavailable(ChipwattError):
@@ -56,8 +59,8 @@ def bind(server: grpc.aio.Server, config: CollectorConfig) -> str:
     """Take the address; returns it with the port in use. Raises AddressUnavailable, ConfigError."""
     host, _ = split_address(config.listen)
     try:
-        if config.tls.is_set:
-            port = server.add_secure_port(config.listen, server_credentials(config.tls))
+        if config.tls.files is not None:
+            port = server.add_secure_port(config.listen, server_credentials(config.tls.files))
         else:
             port = server.add_insecure_port(config.listen)
     except RuntimeError:
@@ -65,16 +68,28 @@ def bind(server: grpc.aio.Server, config: CollectorConfig) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def server_credentials(tls: TlsConfig) -> grpc.ServerCredentials:
-    """Read the files; every peer must show a certificate. Raises ConfigError."""
-    contents = []
-    for name, path in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
-        try:
-            contents.append(path.read_bytes() if path else b"")
-        except OSError as error:
-            raise ConfigError(f"tls.{name}: {path} cannot be read: {error.strerror}") from None
-    ca, cert, key = contents
-    return grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=True)
+def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    """Read the files; every peer must show a certificate. Raises ConfigError.
+
+    The files are looked at again for each connection: who connects after they were
+    replaced meets the new ones, and connections that are open stay.
+    """
+    renewals = Renewals(files)
+    first = _as_grpc(renewals.read())
+
+    def look() -> grpc.ServerCertificateConfiguration | None:
+        material = renewals.renewed()
+        if material is None:
+            return None
+        _log.info("certificates were replaced", cert=files.cert)
+        return _as_grpc(material)
+
+    return grpc.dynamic_ssl_server_credentials(first, look, require_client_authentication=True)
+
+
+def _as_grpc(material: Material) -> grpc.ServerCertificateConfiguration:
+    pair = (material.key, material.cert)
+    return grpc.ssl_server_certificate_configuration([pair], material.ca)
 
 
 def is_private(config: CollectorConfig) -> bool:

@@ -243,8 +243,8 @@ async def serve(config: CollectorConfig, ready: Callable[[str], None]) -> None:
 def check(config: CollectorConfig) -> list[str]:
     """Return what is worth a warning; raises ChipwattError where files cannot be used."""
     topology = None if config.topology is None else load_topology(config.topology)
-    if config.tls.is_set:
-        server_credentials(config.tls)
+    if config.tls.files is not None:
+        server_credentials(config.tls.files)
     return topology_warnings(topology)
 
 

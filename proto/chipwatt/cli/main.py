@@ -48,6 +48,7 @@ COMMANDS = (
     Command("adapter", "Kubernetes, Trimaran and Slurm plug in", "adapter", "Place workloads"),
     Command("agent", "the daemon of a host", "chipwatt.agent.cli", "Run a fleet"),
     Command("collector", "the daemon with the books", "chipwatt.collector.cli", "Run a fleet"),
+    Command("certs", "certificates on one's own authority", "certs", "Run a fleet"),
     Command("completion", "completion script for your shell", "completion", "Run a fleet"),
 )  # fmt: skip
 _BY_NAME = {command.name: command for command in COMMANDS}

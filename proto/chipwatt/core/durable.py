@@ -17,3 +17,19 @@ def sync_directory(path: Path, sync: Sync = os.fsync) -> None:
         sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_durably(path: Path, content: bytes, *, mode: int, sync: Sync = os.fsync) -> None:
+    """Put ``content`` in the place of a file; readers see the old one or the new one, whole.
+
+    Nobody can open what ``mode`` closes to them, at no time. Raises OSError.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        sync(file.fileno())
+    scratch.replace(path)
+    sync_directory(path.parent, sync)

@@ -14,16 +14,18 @@ import grpc.aio
 import pytest
 import trustme
 
-from chipwatt.client import CollectorClient
+from chipwatt.client import CollectorClient, channel
 from chipwatt.collector.config import CollectorConfig, TlsConfig
 from chipwatt.collector.listening import AddressUnavailable
 from chipwatt.collector.server import Collector
 from chipwatt.collector.store.config import StoreConfig
 from chipwatt.collector.store.sqlite_store import SqliteStore
+from chipwatt.core.authority import Authority, Holder
 from chipwatt.core.clock import VirtualClock
 from chipwatt.core.errors import ChipwattError, CollectorUnreachable, ConfigError, StoreError
 from chipwatt.core.records import Records
 from chipwatt.core.settings import Duration
+from chipwatt.core.tls import TlsFiles
 from chipwatt.v1 import telemetry_pb2 as pb
 from chipwatt.v1 import telemetry_pb2_grpc
 from fakes.agent_stream import send
@@ -138,9 +140,13 @@ def test_with_tls_only_a_certificate_of_the_authority_gets_in(tmp_path: Path) ->
             pair = (tmp_path / "client.pem", tmp_path / "client.key")
             with CollectorClient(address, ca=ca, cert=pair[0], key=pair[1]) as known:
                 stored = known.status().batches_stored
+            foreign = Authority.create("other.example").issue(
+                Holder("other.example", "operator", "stranger")
+            )
+            files = replace(foreign.save(tmp_path / "foreign"), ca=ca)
             for stranger in (
                 CollectorClient(address, timeout_s=3),
-                CollectorClient(address, timeout_s=3, ca=ca),
+                CollectorClient(address, timeout_s=3, ca=ca, cert=files.cert, key=files.key),
             ):
                 with stranger, pytest.raises(CollectorUnreachable):
                     stranger.status()
@@ -149,10 +155,45 @@ def test_with_tls_only_a_certificate_of_the_authority_gets_in(tmp_path: Path) ->
         assert ask(replace(settings(tmp_path), tls=tls), question) == 0
 
 
+def test_renewed_certificates_serve_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "_LOOK_EVERY_S", 0)
+    older, newer = (Authority.create("test.example") for _ in range(2))
+    ours, theirs = tmp_path / "collector", tmp_path / "reader"
+
+    def issue(authority: Authority, trusted: bytes = b"") -> None:
+        for role, folder in (("collector", ours), ("operator", theirs)):
+            issued = authority.issue(Holder("test.example", role, "x"), ["127.0.0.1"])
+            replace(issued, ca=issued.ca + trusted).save(folder)
+
+    issue(older)
+    files, mine = TlsFiles.in_bundle(ours), TlsFiles.in_bundle(theirs)
+
+    def question(address: str) -> int:
+        reader = CollectorClient(address, ca=mine.ca, cert=mine.cert, key=mine.key)
+        with reader as client:
+            client.status()
+            issue(newer)
+            client.status()
+            leftover = older.issue(Holder("test.example", "operator", "x")).save(tmp_path / "old")
+            kept = {"cert": leftover.cert, "key": leftover.key}
+            with (
+                CollectorClient(address, timeout_s=3, ca=mine.ca, **kept) as late,
+                pytest.raises(CollectorUnreachable),
+            ):
+                late.status()
+            issue(older, newer.pem)
+            return client.status().batches_stored
+
+    tls = TlsConfig(files.ca, files.cert, files.key)
+    assert ask(replace(settings(tmp_path), tls=tls), question) == 0
+
+
 def test_tls_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     tls = TlsConfig(tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
     words = refused(replace(settings(tmp_path), tls=tls), ConfigError)
-    assert words == f"tls.ca: {tmp_path / 'ca'} cannot be read: No such file or directory"
+    assert words == f"{tmp_path / 'ca'}: TLS file cannot be read: No such file or directory"
 
 
 def test_the_cadence_goes_out_with_each_welcome(tmp_path: Path) -> None:
