@@ -7,19 +7,21 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chipwatt.agent import sensing_link as link
 from chipwatt.agent.sensing_cli import connect
-from chipwatt.agent.sensing_config import own_settings
+from chipwatt.agent.sensing_config import SensingConfig, own_settings
 from chipwatt.cli import main, toml
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.errors import ConfigError
-from e2e.programs import Program, alive, no_traceback, until
+from e2e.programs import PYTHON, Program, alive, no_traceback, until
 from fakes.powercap import Player, PowercapTree
 from fakes.scenario import steady
 
@@ -50,9 +52,9 @@ class Host:
     def agent(self) -> Program:
         return Program("chipwatt.agent", self.folder, "agent", "--config", self.config)
 
-    def sensing(self) -> Program:
+    def sensing(self, prefix: Sequence[str] = ()) -> Program:
         return Program("chipwatt.cli", self.folder, "sensing", "sensing", "--config", self.config,
-                       "--socket", self.socket)  # fmt: skip
+                       "--socket", self.socket, prefix=prefix)  # fmt: skip
 
     def status(self) -> dict[str, Any]:
         try:
@@ -68,6 +70,16 @@ class Host:
         count = self.status()["sensing"]["payloads"]
         until(lambda: self.status()["sensing"]["payloads"] > count, 60, "windows")
         until(lambda: self.status()["problem"] == "", what="no problem")
+
+
+CONFINED = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+libc.prctl(65, 1, 0, 0, 0)  # PR_SET_MDWE: nothing becomes executable; older kernels have none
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""What a unit does to a process, as far as anybody may do it to himself."""
 
 
 @contextmanager
@@ -108,6 +120,39 @@ def test_either_is_killed_and_both_recover(tmp_path: Path) -> None:
         finally:
             if alive(agent.pid):
                 agent.kill()
+
+
+def test_without_a_network_and_without_executable_memory_it_works(tmp_path: Path) -> None:
+    apart = ("unshare", "--user", "--map-current-user", "--net")
+    probe = subprocess.run((*apart, "true"), capture_output=True, text=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"namespaces cannot be made here: {probe.stderr.strip()}")
+    prefix = (*apart, PYTHON, "-c", CONFINED)
+    with playing(tmp_path) as host, host.agent() as agent, host.sensing(prefix) as sensing:
+        host.measures(agent, sensing)
+        ours, theirs = (os.readlink(f"/proc/{pid}/ns/net") for pid in (agent.pid, sensing.pid))
+        assert ours != theirs
+
+
+def test_how_sensors_are_read_is_not_for_the_agent_to_say(tmp_path: Path) -> None:
+    """An agent that was taken over cannot make the sensing process look elsewhere."""
+    with playing(tmp_path) as host, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(host.socket))
+        listener.listen()
+        listener.settimeout(60)
+        with host.sensing():
+            agent, _ = listener.accept()
+            with agent:
+                agent.settimeout(60)
+                told = SensingConfig(sources=("replay",)).to_plain()
+                elsewhere = {"replay": {"file": str(tmp_path / "no")}}
+                agent.sendall(link.encode(link.Start(told, elsewhere)))
+                reader = link.FrameReader()
+                messages: list[link.Message] = []
+                while not any(isinstance(each, link.Payload) for each in messages):
+                    data = agent.recv(1 << 16)
+                    assert data, "it did not end"
+                    messages += reader.feed(data)
 
 
 def test_an_agent_that_ends_lets_it_hand_out_what_it_has(tmp_path: Path) -> None:
