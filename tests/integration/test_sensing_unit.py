@@ -130,7 +130,7 @@ def test_without_a_network_and_without_executable_memory_it_works(tmp_path: Path
     prefix = (*apart, PYTHON, "-c", CONFINED)
     with playing(tmp_path) as host, host.agent() as agent, host.sensing(prefix) as sensing:
         host.measures(agent, sensing)
-        ours, theirs = (os.readlink(f"/proc/{pid}/ns/net") for pid in (agent.pid, sensing.pid))
+        ours, theirs = (Path(f"/proc/{pid}/ns/net").readlink() for pid in (agent.pid, sensing.pid))
         assert ours != theirs
 
 
