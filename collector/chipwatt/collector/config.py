@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from chipwatt.collector.access.config import AccessConfig
 from chipwatt.collector.ingest.admission import MAX_STREAMS
 from chipwatt.collector.otlp.config import OtlpConfig
 from chipwatt.collector.prometheus.config import PrometheusConfig
@@ -93,6 +94,8 @@ class CollectorConfig:
     """The same metrics for those who pull."""
     tls: TlsConfig = field(default_factory=TlsConfig)
     """Encryption, and who may come in."""
+    access: AccessConfig = field(default_factory=AccessConfig)
+    """How long, and how often at once."""
     log: LogConfig = field(default_factory=LogConfig)
     """Lines on stderr."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
+from collections.abc import Sequence
 
 import grpc
 import grpc.aio
@@ -13,12 +15,14 @@ from chipwatt.collector.config import CollectorConfig
 from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
 from chipwatt.core import log
 from chipwatt.core.addresses import is_loopback, split_address
+from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.errors import ChipwattError
 from chipwatt.core.tls import Material, Renewals, TlsFiles
 
 KEEPALIVE_MS = 15_000
 KEEPALIVE_TIMEOUT_MS = 10_000
-_HOUR_MS = 3_600_000
+_MOST_GRACE_MS = 30_000
+MOST_DESCRIPTORS = 65_536
 _OPTIONS: tuple[tuple[str, int], ...] = (
     *SERVER_OPTIONS,
     ("grpc.server_handshake_timeout_ms", 5_000),
@@ -36,11 +40,6 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.bdp_probe", 0),
     ("grpc.max_metadata_size", 8_192),
 )
-_TLS_OPTIONS = (
-    # Certificates are checked when a connection begins and never again: none lives for ever.
-    ("grpc.max_connection_age_ms", _HOUR_MS),
-    ("grpc.max_connection_age_grace_ms", 30_000),
-)
 _log = log.get(__name__)
 
 
@@ -50,9 +49,33 @@ class AddressUnavailable(ChipwattError):
     exit_code = 69  # EX_UNAVAILABLE
 
 
-def make_server(config: CollectorConfig) -> grpc.aio.Server:
-    """Return a server that listens nowhere yet."""
-    return grpc.aio.server(options=[*_OPTIONS, *(_TLS_OPTIONS if config.tls.is_set else ())])
+def make_server(
+    config: CollectorConfig, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+) -> grpc.aio.Server:
+    """Return a server that listens nowhere yet; ``interceptors`` stand before every rpc."""
+    options = [
+        *_OPTIONS,
+        ("grpc.max_connection_idle_ms", config.access.stream_idle // NS_PER_MS),
+    ]
+    if config.tls.is_set:
+        # A changed authority is asked when a connection begins and never again: none lives for
+        # ever. What a stream has under way gets a while to be answered.
+        age_ms = config.access.connection_age // NS_PER_MS
+        options.append(("grpc.max_connection_age_ms", age_ms))
+        options.append(("grpc.max_connection_age_grace_ms", min(age_ms, _MOST_GRACE_MS)))
+    return grpc.aio.server(interceptors=interceptors, options=options)
+
+
+def allow_connections() -> None:
+    """Let this process have as many descriptors as it may, up to what the largest fleet takes.
+
+    The usual soft limit of 1024 is used up by connections that somebody opens and
+    says nothing on, before they time out.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def bind(server: grpc.aio.Server, config: CollectorConfig) -> str:

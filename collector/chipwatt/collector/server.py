@@ -19,10 +19,18 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import grpc.aio
 
+from chipwatt.collector.access.audit import AuditLog
+from chipwatt.collector.access.guard import Guard
 from chipwatt.collector.config import CollectorConfig
 from chipwatt.collector.ingest.servicer import Ingest
 from chipwatt.collector.latest import Latest
-from chipwatt.collector.listening import bind, is_private, make_server, server_credentials
+from chipwatt.collector.listening import (
+    allow_connections,
+    bind,
+    is_private,
+    make_server,
+    server_credentials,
+)
 from chipwatt.collector.metrics_out import MetricsOut
 from chipwatt.collector.otlp.export import Exporter, together
 from chipwatt.collector.placement.assembly import TICK_S, Placement
@@ -35,7 +43,7 @@ from chipwatt.collector.recovery import recover
 from chipwatt.collector.selfmetrics import status_message
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.core import log
-from chipwatt.core.clock import NS_PER_MS, Clock, SystemClock
+from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from chipwatt.core.errors import ChipwattError
 from chipwatt.core.lifecycle import stop_requested
 from chipwatt.v1 import query_pb2, query_pb2_grpc, telemetry_pb2_grpc
@@ -85,7 +93,15 @@ class Collector:
         file = None if config.topology is None else TopologyFile(config.topology)
         for warning in topology_warnings(file.topology if file else None):
             _log.warning(warning)
-        server = make_server(config)
+        audit = AuditLog(config.state_dir, unix_ns=self._clock.unix_ns)
+        stack.callback(audit.close)
+        guard = Guard(
+            audit,
+            any_peer=config.insecure_plaintext_over_network,
+            calls_per_source=config.access.calls_per_source,
+            unix_ns=self._clock.unix_ns,
+        )
+        server = make_server(config, [guard])
         stack.push_async_callback(server.stop, None)
         # Before the store, so that a second collector is told of the address.
         address = bind(server, config)
@@ -103,9 +119,9 @@ class Collector:
         ingest = Ingest(
             store,
             clock=self._clock,
-            any_peer=config.insecure_plaintext_over_network,
             cadence_ms=config.cadence // NS_PER_MS,
             max_streams=config.max_streams,
+            idle_s=config.access.stream_idle / NS_PER_S,
         )
         ingest.committer.on_committed.append(latest.on_commit)
         folder = config.store_config().path / "otlp"
@@ -227,6 +243,7 @@ async def serve(config: CollectorConfig, ready: Callable[[str], None]) -> None:
     """
     loop = asyncio.get_running_loop()
     stop = stop_requested(loop)
+    allow_connections()
     async with Collector(config) as collector:
         loop.add_signal_handler(signal.SIGHUP, collector.reload)
         _log.info("listening", address=collector.address, tls=config.tls.is_set)

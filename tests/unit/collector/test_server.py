@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import grpc.aio
 import pytest
-import trustme
+from cryptography import x509
 
-from chipwatt.client import CollectorClient, channel
+from chipwatt.client import CollectorClient, RequestRefused
 from chipwatt.collector.config import CollectorConfig, TlsConfig
 from chipwatt.collector.listening import AddressUnavailable
 from chipwatt.collector.server import Collector
 from chipwatt.collector.store.config import StoreConfig
 from chipwatt.collector.store.sqlite_store import SqliteStore
-from chipwatt.core.authority import Authority, Holder
 from chipwatt.core.clock import VirtualClock
 from chipwatt.core.errors import ChipwattError, CollectorUnreachable, ConfigError, StoreError
 from chipwatt.core.records import Records
 from chipwatt.core.settings import Duration
-from chipwatt.core.tls import TlsFiles
 from chipwatt.v1 import telemetry_pb2 as pb
 from chipwatt.v1 import telemetry_pb2_grpc
+from e2e.faults.certificates import Authority
 from fakes.agent_stream import send
 from fakes.telemetry_records import T0_S, a_host, a_window, steady
 
@@ -119,75 +118,36 @@ def test_a_missing_topology_is_told_before_anything_opens(tmp_path: Path) -> Non
     assert not (tmp_path / "store").exists()
 
 
-@contextmanager
-def certificates(folder: Path) -> Iterator[tuple[trustme.CA, TlsConfig]]:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    own = authority.issue_cert("127.0.0.1")
-    own.private_key_pem.write_to_path(str(folder / "key.pem"))
-    own.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
-    yield authority, TlsConfig(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+def uri(path: str) -> x509.GeneralName:
+    return x509.UniformResourceIdentifier(f"spiffe://fleet.example/{path}")
 
 
-def test_with_tls_only_a_certificate_of_the_authority_gets_in(tmp_path: Path) -> None:
-    with certificates(tmp_path) as (authority, tls):
-        client = authority.issue_cert("reader@example.net")
-        client.private_key_pem.write_to_path(str(tmp_path / "client.key"))
-        client.cert_chain_pems[0].write_to_path(str(tmp_path / "client.pem"))
+def test_with_tls_only_a_certificate_of_the_authority_with_a_role_gets_in(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    tls = {part: Path(path) for part, path in authority.issue("collector", loopback).items()}
+    reader = {
+        part: Path(path) for part, path in authority.issue("reader", uri("operator/reader")).items()
+    }
 
-        def question(address: str) -> int:
-            ca = tmp_path / "ca.pem"
-            pair = (tmp_path / "client.pem", tmp_path / "client.key")
-            with CollectorClient(address, ca=ca, cert=pair[0], key=pair[1]) as known:
-                stored = known.status().batches_stored
-            foreign = Authority.create("other.example").issue(
-                Holder("other.example", "operator", "stranger")
-            )
-            files = replace(foreign.save(tmp_path / "foreign"), ca=ca)
-            for stranger in (
-                CollectorClient(address, timeout_s=3),
-                CollectorClient(address, timeout_s=3, ca=ca, cert=files.cert, key=files.key),
-            ):
-                with stranger, pytest.raises(CollectorUnreachable):
-                    stranger.status()
-            return stored
-
-        assert ask(replace(settings(tmp_path), tls=tls), question) == 0
-
-
-def test_renewed_certificates_serve_without_a_restart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(channel, "_LOOK_EVERY_S", 0)
-    older, newer = (Authority.create("test.example") for _ in range(2))
-    ours, theirs = tmp_path / "collector", tmp_path / "reader"
-
-    def issue(authority: Authority, trusted: bytes = b"") -> None:
-        for role, folder in (("collector", ours), ("operator", theirs)):
-            issued = authority.issue(Holder("test.example", role, "x"), ["127.0.0.1"])
-            replace(issued, ca=issued.ca + trusted).save(folder)
-
-    issue(older)
-    files, mine = TlsFiles.in_bundle(ours), TlsFiles.in_bundle(theirs)
+    other = Authority(tmp_path / "other")
+    foreign = {part: Path(path) for part, path in other.issue("x", uri("operator/x")).items()}
 
     def question(address: str) -> int:
-        reader = CollectorClient(address, ca=mine.ca, cert=mine.cert, key=mine.key)
-        with reader as client:
-            client.status()
-            issue(newer)
-            client.status()
-            leftover = older.issue(Holder("test.example", "operator", "x")).save(tmp_path / "old")
-            kept = {"cert": leftover.cert, "key": leftover.key}
-            with (
-                CollectorClient(address, timeout_s=3, ca=mine.ca, **kept) as late,
-                pytest.raises(CollectorUnreachable),
-            ):
-                late.status()
-            issue(older, newer.pem)
-            return client.status().batches_stored
+        with CollectorClient(address, **reader) as known:
+            stored = known.status().batches_stored
+        # The collector's own certificate says nothing of a role.
+        with CollectorClient(address, **tls) as own, pytest.raises(RequestRefused, match="no role"):
+            own.status()
+        for stranger in (
+            CollectorClient(address, timeout_s=3),
+            CollectorClient(address, timeout_s=3, **(foreign | {"ca": tls["ca"]})),
+        ):
+            with stranger, pytest.raises(CollectorUnreachable):
+                stranger.status()
+        return stored
 
-    tls = TlsConfig(files.ca, files.cert, files.key)
-    assert ask(replace(settings(tmp_path), tls=tls), question) == 0
+    assert ask(replace(settings(tmp_path), tls=TlsConfig(**tls)), question) == 0
 
 
 def test_tls_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -9,12 +9,16 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 import grpc
 import grpc.aio
 
+from chipwatt.collector.access.caller import caller_of
+from chipwatt.collector.access.table import MOST_BYTES
 from chipwatt.collector.ingest.admission import MAX_STREAMS, Admission
 from chipwatt.collector.ingest.clocks import Clocks
 from chipwatt.collector.ingest.commit import Committer, QuarantiningStore
 from chipwatt.collector.ingest.counters import IngestCounters, is_worth_a_line
 from chipwatt.collector.ingest.identity import Identity, StreamRefused, identify
+from chipwatt.collector.ingest.pace import Pace
 from chipwatt.collector.ingest.session import MAX_IN_FLIGHT, Session
+from chipwatt.collector.ingest.silence import IDLE_S, Silence
 from chipwatt.collector.ingest.unpack import BatchRefused, unpack
 from chipwatt.collector.store.contract import HostFacts, HostRow
 from chipwatt.core.clock import Clock, SystemClock
@@ -31,11 +35,11 @@ GARBAGE_MOST_S = 0.5
 """How long a stream is not read after a batch that was refused, twice as long each time in a
 row: who sends garbage pays with its own time, and an agent that meant well still drains."""
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", 4 * MAX_PAYLOAD_BYTES),
+    ("grpc.max_receive_message_length", MOST_BYTES),
     ("grpc.max_concurrent_streams", 64),
     ("grpc.so_reuseport", 0),  # else a second collector binds the same port without a word
 )
-"""What the gRPC server needs: a batch somewhat too large gets a refusal, not a broken stream."""
+"""What the gRPC server needs; how much each rpc takes of the largest message stands in its row."""
 _FULL = "the collector's disk is full; keep your records and come again"
 _SHUTTING_DOWN = "the collector is shutting down; what it has not acked is to be sent again"
 Context = grpc.aio.ServicerContext[pb.StreamRequest, pb.StreamResponse]
@@ -50,19 +54,20 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
         store: QuarantiningStore,
         *,
         clock: Clock | None = None,
-        any_peer: bool = False,
         cadence_ms: int = 0,
         max_streams: int = MAX_STREAMS,
+        idle_s: float = IDLE_S,
     ) -> None:
-        """``any_peer``: believe hellos without TLS from any address. Raises StoreError."""
+        """``idle_s``: how long a stream may carry nothing. Raises StoreError."""
         self.counters = IngestCounters()
         self.clocks = Clocks()
         self.committer = Committer(store, self.counters, self.clocks)
         self._store = store
         self._clock = clock or SystemClock()
-        self._any_peer = any_peer
         self._cadence_ms = cadence_ms
+        self._idle_s = idle_s
         self.admission = Admission(max_streams)
+        self._pace = Pace()
         self._sessions: dict[bytes, Session] = {}
         self._draining = asyncio.Event()
         self.committer.on_stall.add(self._stall)
@@ -104,14 +109,17 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
         try:
             requests = aiter(request_iterator)
             session = await self._open(requests, context)
+            silence = Silence(self._idle_s, session.end)
             try:
                 yield self._welcome()
-                session.read_with(asyncio.create_task(self._read(session, requests)))
+                reading = asyncio.create_task(self._read(session, requests, silence.heard))
+                session.read_with(reading)
                 while not session.ended and not session.is_done:
                     await session.wait()
                     for reply in session.replies():
                         yield reply
             finally:
+                silence.stop()
                 await self._close(session)
             # What was committed while the stream was told to end is acked all the same.
             for reply in session.replies():
@@ -161,9 +169,7 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
                 f"hello.boot_id has {len(hello.boot_id)} bytes, 16 expected",
             )
         try:
-            identity = identify(
-                context.auth_context(), context.peer(), hello.host_id, any_peer=self._any_peer
-            )
+            identity = identify(caller_of(context), hello.host_id)
         except StreamRefused as error:
             _log.warning("stream refused", peer=context.peer(), reason=str(error))
             raise
@@ -208,10 +214,16 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
             )
         )
 
-    async def _read(self, session: Session, requests: AsyncIterator[pb.StreamRequest]) -> None:
+    async def _read(
+        self,
+        session: Session,
+        requests: AsyncIterator[pb.StreamRequest],
+        heard: Callable[[], None],
+    ) -> None:
         """Take batches in, no more than the stream may have under way."""
         host, pause_s = session.identity.host, GARBAGE_LEAST_S
         async for request in requests:
+            heard()
             if request.WhichOneof("message") != "batch":
                 raise StreamRefused(
                     grpc.StatusCode.INVALID_ARGUMENT, "after its hello a stream carries batches"
@@ -221,6 +233,8 @@ class Ingest(pb_grpc.TelemetryServiceServicer):
             if batch.sent_unix_ns:
                 self.clocks.note(host, batch.sent_unix_ns, received_unix_ns)
             await session.slot()
+            if wait_s := self._pace.take(host):
+                await asyncio.sleep(wait_s)
             try:
                 incoming = unpack(host, batch, received_unix_ns)
             except BatchRefused as refused:

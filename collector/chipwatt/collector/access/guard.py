@@ -1,0 +1,257 @@
+"""The interceptor before every servicer: who may call, how much, and for how long.
+
+gRPC looks at a certificate when a connection begins and never again, so its end
+is looked at here: at each call, at each message of a stream, and by a timer for a
+stream that is silent. A request is parsed only for somebody who may make it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import ExitStack, aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from chipwatt.collector.access.audit import AuditLog
+from chipwatt.collector.access.caller import (
+    NO_CERTIFICATE,
+    NO_ROLE,
+    Caller,
+    read_caller,
+    remember,
+)
+from chipwatt.collector.access.config import MAX_CALLS_A_SOURCE
+from chipwatt.collector.access.open_calls import OpenCalls, TooMany
+from chipwatt.collector.access.role import Role
+from chipwatt.collector.access.table import TABLE, Row, permits
+from chipwatt.collector.answering import Refused
+from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.retry_hint import exhausted_metadata
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+MAX_STREAMS_AN_AGENT = 4
+"""Of one certificate, opened but not yet replaced by the newest: see ingest."""
+BUSY_DELAY_S = (1.0, 15.0)
+"""Between these it is random when one may come again who had too many calls open."""
+_NOBODY = Row(frozenset())
+_AUDITED_CODES = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
+_HOST_DIGITS = 32
+Context = grpc.aio.ServicerContext[Any, Any]
+Parse = Callable[[bytes], Any]
+T = TypeVar("T")
+
+
+class Denied(Refused):
+    """A call that does not reach its servicer; ``metadata`` goes out with the status."""
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        message: str,
+        metadata: tuple[tuple[str, bytes], ...] = (),
+    ) -> None:
+        super().__init__(code, message)
+        self.metadata = metadata
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Stands before handlers of grpc.aio whose functions are all coroutines or generators."""
+
+    def __init__(
+        self,
+        audit: AuditLog,
+        *,
+        any_peer: bool = False,
+        calls_per_source: int = MAX_CALLS_A_SOURCE,
+        table: Mapping[str, Row] = TABLE,
+        unix_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """``any_peer``: without TLS, take callers from any address for operators."""
+        self._audit = audit
+        self._any_peer = any_peer
+        self._calls_per_source = calls_per_source
+        self._table = table
+        self._unix_ns = unix_ns
+        self._open = OpenCalls()
+        self._guarded: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Return the rpc's handler behind the checks; an rpc that nobody serves stays unknown."""
+        method = handler_call_details.method
+        if method not in self._guarded:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            self._guarded[method] = self._guard(method, handler)
+        return self._guarded[method]
+
+    def _guard(self, method: str, handler: Handler) -> Handler:
+        row = self._table.get(method, _NOBODY)
+        parse: Parse = handler.request_deserializer or bytes
+        write = handler.response_serializer
+        behaviour: Any = (
+            handler.unary_unary
+            or handler.unary_stream
+            or handler.stream_unary
+            or handler.stream_stream
+        )
+
+        async def serve(given: Any, context: Context) -> Any:
+            caller = read_caller(context.auth_context(), context.peer(), any_peer=self._any_peer)
+
+            async def work() -> Any:
+                if handler.request_streaming:
+                    self._note(row, caller, method)
+                    request: Any = self._requests(given, row, caller, parse)
+                else:
+                    request = _parsed(given, row, parse)
+                    request.DiscardUnknownFields()
+                    self._note(row, caller, method, request)
+                if not handler.response_streaming:
+                    return await behaviour(request, context)
+                answers = behaviour(request, context)
+                if inspect.isawaitable(answers):
+                    return await answers
+                async with aclosing(answers):
+                    async for answer in answers:
+                        await context.write(answer)
+                return None
+
+            is_stream = handler.request_streaming or handler.response_streaming
+            return await self._run(method, row, caller, context, work, is_stream=is_stream)
+
+        make: Any = {
+            (False, False): grpc.unary_unary_rpc_method_handler,
+            (False, True): grpc.unary_stream_rpc_method_handler,
+            (True, False): grpc.stream_unary_rpc_method_handler,
+            (True, True): grpc.stream_stream_rpc_method_handler,
+        }[handler.request_streaming, handler.response_streaming]
+        # Without a deserializer gRPC hands over what came.
+        guarded: Handler = make(serve, None, write)
+        return guarded
+
+    async def _run(
+        self,
+        method: str,
+        row: Row,
+        caller: Caller,
+        context: Context,
+        work: Callable[[], Awaitable[T]],
+        *,
+        is_stream: bool,
+    ) -> T:
+        try:
+            self._authorise(method, row, caller)
+            with self._counted(caller, is_stream=is_stream):
+                remember(caller)
+                return await (self._until_expired(caller, work) if is_stream else work())
+        except Denied as denied:
+            await context.abort(denied.code, str(denied), denied.metadata)
+        finally:
+            if context.code() in _AUDITED_CODES:
+                self._audit.note("refused", caller, rpc=method, status=_name(context.code()))
+
+    def _authorise(self, method: str, row: Row, caller: Caller) -> None:
+        if caller.role is Role.NONE:
+            if not caller.has_certificate:
+                raise Denied(grpc.StatusCode.PERMISSION_DENIED, NO_CERTIFICATE)
+            if Role.NONE not in row.roles:
+                raise Denied(grpc.StatusCode.UNAUTHENTICATED, NO_ROLE)
+        self._check_end(caller)
+        if not permits(row, caller.roles):
+            wanted = " or ".join(sorted(row.roles)) or "that nobody has"
+            raise Denied(
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"{method.lstrip('/')} takes the role {wanted}; this certificate is for "
+                f"{caller.role} {caller.name!r}",
+            )
+
+    def _check_end(self, caller: Caller) -> None:
+        if caller.is_expired(self._unix_ns()):
+            raise _expired(caller)
+
+    async def _until_expired(self, caller: Caller, work: Callable[[], Awaitable[T]]) -> T:
+        if caller.not_after_unix_ns is None:
+            return await work()
+        left_s = (caller.not_after_unix_ns - self._unix_ns()) / NS_PER_S
+        limit = asyncio.timeout(left_s)
+        try:
+            async with limit:
+                return await work()
+        except TimeoutError:
+            if limit.expired():
+                raise _expired(caller) from None
+            raise
+
+    def _counted(self, caller: Caller, *, is_stream: bool) -> ExitStack:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._open.one(caller.source, self._calls_per_source))
+                if caller.role is Role.AGENT and is_stream:
+                    key = (caller.role, caller.name)
+                    stack.enter_context(self._open.one(key, MAX_STREAMS_AN_AGENT))
+            except TooMany:
+                delay_s = random.uniform(*BUSY_DELAY_S)  # noqa: S311 - no secret hangs on it
+                raise Denied(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"too many calls of {caller.name or caller.source!r} are open; come again in "
+                    f"{delay_s:.0f} s",
+                    exhausted_metadata(delay_s),
+                ) from None
+            return stack.pop_all()
+
+    async def _requests(
+        self, requests: AsyncIterable[bytes], row: Row, caller: Caller, parse: Parse
+    ) -> AsyncIterator[Any]:
+        async for raw in requests:
+            self._check_end(caller)
+            yield _parsed(raw, row, parse)
+
+    def _note(self, row: Row, caller: Caller, method: str, request: object = None) -> None:
+        if row.is_audited and caller.role is Role.OPERATOR:
+            host = getattr(request, "host_id", "")
+            subject = {"host": host} if _is_host(host) else {}
+            self._audit.note("called", caller, rpc=method, **subject)
+
+
+def _parsed(raw: bytes, row: Row, parse: Parse) -> Any:
+    if len(raw) > row.max_bytes:
+        raise Denied(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"the request has {len(raw)} bytes, at most {row.max_bytes} are taken",
+        )
+    try:
+        return parse(raw)
+    except DecodeError:
+        raise Denied(
+            grpc.StatusCode.INVALID_ARGUMENT, "the request is not the message of this rpc"
+        ) from None
+
+
+def _expired(caller: Caller) -> Denied:
+    return Denied(
+        grpc.StatusCode.UNAUTHENTICATED,
+        f"the certificate of {caller.name!r} has expired; connect again with a renewed one",
+    )
+
+
+def _is_host(text: object) -> bool:
+    digits = isinstance(text, str) and len(text) == _HOST_DIGITS and text.isalnum()
+    return digits and str(text).isascii()
+
+
+def _name(code: object) -> str:
+    return code.name if isinstance(code, grpc.StatusCode) else str(code)
