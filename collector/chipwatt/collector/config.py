@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chipwatt.collector.access.config import AccessConfig
+from chipwatt.collector.enrolment.config import EnrolmentConfig
 from chipwatt.collector.ingest.admission import MAX_STREAMS
 from chipwatt.collector.otlp.config import OtlpConfig
 from chipwatt.collector.prometheus.config import PrometheusConfig
@@ -96,6 +97,8 @@ class CollectorConfig:
     """Encryption, and who may come in."""
     access: AccessConfig = field(default_factory=AccessConfig)
     """How long, and how often at once."""
+    enrolment: EnrolmentConfig = field(default_factory=EnrolmentConfig)
+    """Certificates for agents that have none yet, and for holders whose ends."""
     log: LogConfig = field(default_factory=LogConfig)
     """Lines on stderr."""
 
@@ -108,6 +111,8 @@ class CollectorConfig:
             raise ValueError("cadence: whole seconds from 1s to 60s, or 0s")
         if self.max_streams < 1:
             raise ValueError("max_streams is at least 1")
+        if self.enrolment.listen and not self.tls.is_set:
+            raise ValueError("enrolment: a token is sent over TLS alone: set [tls], too")
         host, _ = split_address(self.listen)
         if self.tls.is_set or self.insecure_plaintext_over_network or is_loopback(host):
             return

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import grpc
 import grpc.aio
 
-from chipwatt.collector.config import CollectorConfig
+from chipwatt.collector.config import CollectorConfig, TlsConfig
 from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
 from chipwatt.core import log
 from chipwatt.core.addresses import is_loopback, split_address
 from chipwatt.core.clock import NS_PER_MS
-from chipwatt.core.errors import ChipwattError
-from chipwatt.core.tls import Material, Renewals, TlsFiles
+from chipwatt.core.errors import ChipwattError, ConfigError
+from chipwatt.core.tls import Material, Renewals
 
 KEEPALIVE_MS = 15_000
 KEEPALIVE_TIMEOUT_MS = 10_000
@@ -82,8 +82,8 @@ def bind(server: grpc.aio.Server, config: CollectorConfig) -> str:
     """Take the address; returns it with the port in use. Raises AddressUnavailable, ConfigError."""
     host, _ = split_address(config.listen)
     try:
-        if config.tls.files is not None:
-            port = server.add_secure_port(config.listen, server_credentials(config.tls.files))
+        if config.tls.is_set:
+            port = server.add_secure_port(config.listen, server_credentials(config.tls))
         else:
             port = server.add_insecure_port(config.listen)
     except RuntimeError:
@@ -91,23 +91,25 @@ def bind(server: grpc.aio.Server, config: CollectorConfig) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
-    """Read the files; every peer must show a certificate. Raises ConfigError.
+def server_credentials(tls: TlsConfig, *, shown: bool = True) -> grpc.ServerCredentials:
+    """Read the files; every peer must show a certificate where ``shown``. Raises ConfigError.
 
     The files are looked at again for each connection: who connects after they were
     replaced meets the new ones, and connections that are open stay.
     """
-    renewals = Renewals(files)
+    if tls.files is None:
+        raise ConfigError("tls: ca, cert and key are not set")
+    renewals = Renewals(tls.files)
     first = _as_grpc(renewals.read())
 
     def look() -> grpc.ServerCertificateConfiguration | None:
         material = renewals.renewed()
         if material is None:
             return None
-        _log.info("certificates were replaced", cert=files.cert)
+        _log.info("certificates were replaced", cert=tls.cert)
         return _as_grpc(material)
 
-    return grpc.dynamic_ssl_server_credentials(first, look, require_client_authentication=True)
+    return grpc.dynamic_ssl_server_credentials(first, look, require_client_authentication=shown)
 
 
 def _as_grpc(material: Material) -> grpc.ServerCertificateConfiguration:

@@ -22,6 +22,7 @@ import grpc.aio
 from chipwatt.collector.access.audit import AuditLog
 from chipwatt.collector.access.guard import Guard
 from chipwatt.collector.config import CollectorConfig
+from chipwatt.collector.enrolment.assembly import Enrolment
 from chipwatt.collector.ingest.servicer import Ingest
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.listening import (
@@ -139,6 +140,7 @@ class Collector:
         self._background(
             "expire", self._every(EXPIRE_EVERY_S, lambda: store.expire(self._clock.unix_ns()))
         )
+        await Enrolment(config).open(server, audit, stack)
         ingest.start()
         stack.push_async_callback(server.stop, STOP_GRACE_S)
         stack.push_async_callback(ingest.drain)
@@ -260,8 +262,9 @@ async def serve(config: CollectorConfig, ready: Callable[[str], None]) -> None:
 def check(config: CollectorConfig) -> list[str]:
     """Return what is worth a warning; raises ChipwattError where files cannot be used."""
     topology = None if config.topology is None else load_topology(config.topology)
-    if config.tls.files is not None:
-        server_credentials(config.tls.files)
+    if config.tls.is_set:
+        server_credentials(config.tls)
+    Enrolment(config).check()
     return topology_warnings(topology)
 
 

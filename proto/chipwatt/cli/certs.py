@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chipwatt.cli import extras, options
+from chipwatt.cli import enrol, extras, options
 from chipwatt.cli.tables import Table, show
 from chipwatt.core.errors import CertificateError
 from chipwatt.core.tls import TlsFiles
@@ -18,7 +18,8 @@ from chipwatt.core.tls import TlsFiles
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from chipwatt.core.authority import Authority, Holder, Issued
+    from chipwatt.core.authority import Authority, Issued
+    from chipwatt.core.certificate import Holder
 
 DEFAULT_DIR = Path("/etc/chipwatt/authority")
 _DOMAIN = "chipwatt.internal"
@@ -30,6 +31,7 @@ Make and look at the certificates with which agents, collectors and clients know
   chipwatt certs issue collector main --address collector.example.net
   chipwatt certs issue agent node-1                     for each host
   chipwatt certs issue operator alice                   for each person or service that asks
+  chipwatt certs token node-2                           so that node-2 fetches its own: enrol
 
 An issue is a bundle: a folder with ca.pem, cert.pem and key.pem. Copy it to where it is
 needed and name its files under [tls], or the folder with --tls. Programs that run take
@@ -63,6 +65,18 @@ def add_parser(subparsers: Any) -> None:
     )
     renew = actions.add_parser("renew", help="replace a bundle by one for the same holder")
     renew.add_argument("bundle", type=Path, help="folder with ca.pem, cert.pem and key.pem")
+    renew.add_argument(
+        "--collector",
+        metavar="ADDR",
+        help="ask this collector, with the bundle itself, in place of an authority at hand",
+    )
+    renew.add_argument(
+        "--within",
+        type=options.duration_ns,
+        metavar="TIME",
+        help="only where it ends within this time, for example 30d; for timers",
+    )
+    enrol.add_actions(actions, DEFAULT_DIR)
     for action in (issue, renew):
         action.add_argument(
             "--days", type=int, default=_DAYS, help=f"how long it lasts (default: {_DAYS})"
@@ -90,7 +104,14 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the action says."""
     extras.require("cryptography", "`chipwatt certs`", "certs")
-    actions = {"init": _init, "issue": _issue, "renew": _renew, "show": _show}
+    actions = {
+        "init": _init,
+        "issue": _issue,
+        "renew": _renew,
+        "show": _show,
+        "token": enrol.token,
+        "enrol": _enrol,
+    }
     actions[args.action](args)
     return 0
 
@@ -106,7 +127,7 @@ def _init(args: argparse.Namespace) -> None:
 
 
 def _issue(args: argparse.Namespace) -> None:
-    from chipwatt.core.authority import Holder
+    from chipwatt.core.certificate import Holder
 
     if args.role == "collector" and not args.address:
         raise CertificateError(
@@ -118,12 +139,17 @@ def _issue(args: argparse.Namespace) -> None:
     if (out / "cert.pem").exists():
         raise CertificateError(f"{out}: there is a bundle already; `chipwatt certs renew {out}`")
     _save(authority.issue(holder, args.address, args.days), args, out)
-    _told(out, holder, args.days)
+    _told(out, holder)
 
 
 def _renew(args: argparse.Namespace) -> None:
-    from chipwatt.core.authority import addresses, holder_of, read_certificate
+    from chipwatt.core.certificate import addresses, holder_of, read_certificate
 
+    if args.within is not None and not enrol.is_due(args.bundle, args.within):
+        return
+    if args.collector is not None:
+        _told(*enrol.renew(args.bundle, args.collector))
+        return
     files = TlsFiles.in_bundle(args.bundle)
     older = read_certificate(files.cert)
     authority = _authority(args.dir)
@@ -134,7 +160,11 @@ def _renew(args: argparse.Namespace) -> None:
             f"{authority.domain}; name the right one with --dir"
         )
     _save(authority.issue(holder, addresses(older), args.days), args, args.bundle)
-    _told(args.bundle, holder, args.days)
+    _told(args.bundle, holder)
+
+
+def _enrol(args: argparse.Namespace) -> None:
+    _told(*enrol.enrol(args))
 
 
 def _authority(folder: Path) -> Authority:
@@ -148,18 +178,21 @@ def _authority(folder: Path) -> Authority:
 
 
 def _save(issued: Issued, args: argparse.Namespace, bundle: Path) -> None:
-    from chipwatt.core.authority import pem_of, read_certificate
+    from chipwatt.core.certificate import pem_of, read_certificate
 
     others = b"".join(pem_of(read_certificate(path)) for path in args.trust)
     dataclasses.replace(issued, ca=issued.ca + others).save(bundle)
 
 
-def _told(bundle: Path, holder: Holder, days: int) -> None:
-    print(f"{bundle}: ca.pem, cert.pem and key.pem for {holder.uri}, for {days} days")
+def _told(bundle: Path, holder: Holder) -> None:
+    from chipwatt.core.certificate import read_certificate
+
+    until = read_certificate(TlsFiles.in_bundle(bundle).cert).not_valid_after_utc
+    print(f"{bundle}: ca.pem, cert.pem and key.pem for {holder.uri}, until {until:%Y-%m-%d}")
 
 
 def _show(args: argparse.Namespace) -> None:
-    from chipwatt.core.authority import read_certificate
+    from chipwatt.core.certificate import read_certificate
 
     found = [_facts(path, read_certificate(path)) for path in _files(args.paths)]
     if args.json:
@@ -191,7 +224,7 @@ def _files(paths: list[Path]) -> Iterator[Path]:
 def _facts(path: Path, certificate: x509.Certificate) -> dict[str, Any]:
     from cryptography.hazmat.primitives import hashes
 
-    from chipwatt.core.authority import addresses, uris
+    from chipwatt.core.certificate import addresses, uris
 
     left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
     return {

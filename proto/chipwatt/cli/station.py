@@ -157,7 +157,8 @@ class Station:
     def _make_certificates(self, listen: str) -> None:
         """Make an authority that nobody keeps, and what it signs for the three of this run."""
         extras.require("cryptography", "an agent and a collector of one's own", "collector")
-        from chipwatt.core.authority import Authority, Holder
+        from chipwatt.core.authority import Authority
+        from chipwatt.core.certificate import Holder
 
         try:
             host, _ = split_address(listen)

@@ -12,52 +12,30 @@ import datetime
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from chipwatt.core.certificate import Holder, pem_of, read_certificate, read_file, uris
 from chipwatt.core.durable import replace_durably
 from chipwatt.core.errors import CertificateError
 from chipwatt.core.tls import TlsFiles
 
-ROLES = ("agent", "collector", "placement", "egress", "operator")
 ROOT_DAYS = 3650
 _DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _HOST = re.compile(r"[A-Za-z0-9*]([A-Za-z0-9.-]{0,252})")
 _SKEW = datetime.timedelta(minutes=5)
 """So far a clock may be behind the authority's and take a fresh certificate all the same."""
 _COMMON_NAME_CHARS = 64
 """Most that X.520 allows; the name that counts is the URI."""
 _PEM = serialization.Encoding.PEM
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who a certificate is for."""
-
-    domain: str
-    role: str
-    name: str
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no SPIFFE id; raises CertificateError."""
-        if self.role not in ROLES:
-            raise CertificateError(f"{self.role!r} is no role; roles are {', '.join(ROLES)}")
-        if not _NAME.fullmatch(self.name):
-            raise CertificateError(
-                f"{self.name!r} is no name for a certificate: 1 to 253 of a-z, 0-9, '.', '-', '_'"
-            )
-
-    @property
-    def uri(self) -> str:
-        return f"spiffe://{self.domain}/{self.role}/{self.name}"
 
 
 class Authority:
@@ -95,7 +73,7 @@ class Authority:
         root = read_certificate(folder / "ca.pem")
         path = folder / "ca.key"
         try:
-            key = serialization.load_pem_private_key(_read(path), password=None)
+            key = serialization.load_pem_private_key(read_file(path), password=None)
         except (TypeError, ValueError):
             raise CertificateError(f"{path}: no unencrypted private key in PEM form") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != root.public_key():
@@ -178,45 +156,30 @@ class Issued:
         return files
 
 
-def read_certificate(path: Path) -> x509.Certificate:
-    """Return the first certificate of a PEM file; raises CertificateError."""
+def make_request() -> tuple[bytes, bytes]:
+    """Make a key; return it in PEM form, and the request to sign for it (PKCS #10, DER)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    # Who it is for is decided by who signs: a request names nobody.
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    signed = request.sign(key, hashes.SHA256())
+    return _key_pem(key), signed.public_bytes(serialization.Encoding.DER)
+
+
+def requested_key(request: bytes) -> ec.EllipticCurvePublicKey:
+    """Return the public key of a request whose sender has the private one.
+
+    Raises CertificateError where it is no such request.
+    """
     try:
-        return x509.load_pem_x509_certificate(_read(path))
-    except ValueError:
-        raise CertificateError(f"{path}: no certificate in PEM form") from None
-
-
-def pem_of(certificate: x509.Certificate) -> bytes:
-    """Return it as it stands in a file."""
-    return certificate.public_bytes(_PEM)
-
-
-def uris(certificate: x509.Certificate) -> Sequence[str]:
-    """Return the URIs of the subject alternative name."""
-    return _names(certificate, x509.UniformResourceIdentifier)
-
-
-def addresses(certificate: x509.Certificate) -> Sequence[str]:
-    """Return its host names and IP addresses."""
-    return [*_names(certificate, x509.DNSName), *map(str, _names(certificate, x509.IPAddress))]
-
-
-def holder_of(certificate: x509.Certificate) -> Holder:
-    """Return whom it names; raises CertificateError where that is nobody of ours."""
-    for uri in uris(certificate):
-        domain, _, path = uri.removeprefix("spiffe://").partition("/")
-        role, _, name = path.partition("/")
-        if uri.startswith("spiffe://") and role in ROLES:
-            return Holder(domain, role, name)
-    raise CertificateError("the certificate names nobody by spiffe://<domain>/<role>/<name>")
-
-
-def _names(certificate: x509.Certificate, kind: type[x509.GeneralName]) -> list[str]:
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return []
-    return [str(name.value) for name in found.value if isinstance(name, kind)]
+        read = x509.load_der_x509_csr(request)
+        key, is_signed = read.public_key(), read.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError("no request for a certificate (PKCS #10 in DER form)") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise CertificateError("the request's key is none of ECDSA P-256")
+    if not is_signed:
+        raise CertificateError("the request is not signed with its own key")
+    return key
 
 
 def _address(text: str) -> x509.GeneralName:
@@ -269,13 +232,6 @@ def _after(days: int) -> datetime.datetime:
     if not 1 <= days <= 36_500:
         raise CertificateError(f"a certificate lasts from 1 to 36500 days, not {days}")
     return _now() + datetime.timedelta(days=days)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CertificateError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> None:

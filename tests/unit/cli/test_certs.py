@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from chipwatt.cli import main
-from chipwatt.core.authority import Authority, Holder, holder_of, read_certificate
+from chipwatt.core.authority import Authority
+from chipwatt.core.certificate import Holder, holder_of, read_certificate
 from chipwatt.core.tls import TlsFiles, read
 
 

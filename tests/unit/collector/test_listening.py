@@ -9,7 +9,8 @@ import pytest
 
 from chipwatt.client import CollectorClient, channel
 from chipwatt.collector.config import TlsConfig
-from chipwatt.core.authority import Authority, Holder
+from chipwatt.core.authority import Authority
+from chipwatt.core.certificate import Holder
 from chipwatt.core.errors import CollectorUnreachable
 from chipwatt.core.tls import TlsFiles
 from unit.collector.test_server import ask, settings

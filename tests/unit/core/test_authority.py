@@ -9,18 +9,11 @@ import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chipwatt.core.authority import (
-    ROLES,
-    Authority,
-    Holder,
-    addresses,
-    holder_of,
-    read_certificate,
-    uris,
-)
+from chipwatt.core.authority import Authority
+from chipwatt.core.certificate import ROLES, Holder, addresses, holder_of, read_certificate, uris
 from chipwatt.core.errors import CertificateError
 
 AUTHORITY = Authority.create("test.example")
@@ -34,6 +27,7 @@ def certificate(pem: bytes) -> x509.Certificate:
 ROOT = certificate(AUTHORITY.pem)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ROLES), NAMES)
 def test_who_it_is_for_comes_back(role: str, name: str) -> None:
     holder = Holder("test.example", role, name)
@@ -70,6 +64,7 @@ def test_addresses_stand_in_a_collectors_certificate() -> None:
         AUTHORITY.issue(holder, ["http://x"])
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 5000))
 def test_nothing_outlives_the_root(days: int) -> None:
     short = Authority.create("test.example", 30)
