@@ -114,7 +114,7 @@ def test_only_enrolment_is_served_where_nobody_shows_a_certificate(site: Site) -
         query = query_pb2_grpc.QueryServiceStub(channel)
         with pytest.raises(grpc.RpcError) as raised:
             query.ListHosts(query_pb2.ListHostsRequest(), timeout=10)
-        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
     _, request = make_request()
     with (
         EnrolmentClient(site.collector.address, site.ca, timeout_s=3) as client,

@@ -109,7 +109,12 @@ def server_credentials(tls: TlsConfig, *, shown: bool = True) -> grpc.ServerCred
         _log.info("certificates were replaced", cert=tls.cert)
         return _as_grpc(material)
 
-    return grpc.dynamic_ssl_server_credentials(first, look, require_client_authentication=shown)
+    # To return None, for no change, is documented, and not in the types.
+    return grpc.dynamic_ssl_server_credentials(
+        first,
+        look,  # type: ignore[arg-type]
+        require_client_authentication=shown,
+    )
 
 
 def _as_grpc(material: Material) -> grpc.ServerCertificateConfiguration:

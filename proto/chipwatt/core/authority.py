@@ -238,7 +238,7 @@ def _write(folder: Path, contents: dict[str, bytes]) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, content in contents.items():
-            is_secret = name.endswith("key") or name == "key.pem"
+            is_secret = name in {"ca.key", "key.pem"}
             replace_durably(folder / name, content, mode=0o600 if is_secret else 0o644)
     except OSError as error:
         raise CertificateError(

@@ -38,9 +38,10 @@ def test_renewed_certificates_serve_without_a_restart(
             issue(newer)
             client.status()
             leftover = older.issue(Holder("test.example", "operator", "x")).save(tmp_path / "old")
-            kept = {"cert": leftover.cert, "key": leftover.key}
             with (
-                CollectorClient(address, timeout_s=3, ca=mine.ca, **kept) as late,
+                CollectorClient(
+                    address, timeout_s=3, ca=mine.ca, cert=leftover.cert, key=leftover.key
+                ) as late,
                 pytest.raises(CollectorUnreachable),
             ):
                 late.status()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc.aio
 import pytest
@@ -118,6 +118,10 @@ def test_a_missing_topology_is_told_before_anything_opens(tmp_path: Path) -> Non
     assert not (tmp_path / "store").exists()
 
 
+def files(made: dict[str, str]) -> dict[str, Any]:
+    return {part: Path(path) for part, path in made.items()}
+
+
 def uri(path: str) -> x509.GeneralName:
     return x509.UniformResourceIdentifier(f"spiffe://fleet.example/{path}")
 
@@ -125,13 +129,11 @@ def uri(path: str) -> x509.GeneralName:
 def test_with_tls_only_a_certificate_of_the_authority_with_a_role_gets_in(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    tls = {part: Path(path) for part, path in authority.issue("collector", loopback).items()}
-    reader = {
-        part: Path(path) for part, path in authority.issue("reader", uri("operator/reader")).items()
-    }
+    tls = files(authority.issue("collector", loopback))
+    reader = files(authority.issue("reader", uri("operator/reader")))
 
     other = Authority(tmp_path / "other")
-    foreign = {part: Path(path) for part, path in other.issue("x", uri("operator/x")).items()}
+    foreign = files(other.issue("x", uri("operator/x")))
 
     def question(address: str) -> int:
         with CollectorClient(address, **reader) as known:
