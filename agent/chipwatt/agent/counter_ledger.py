@@ -111,6 +111,10 @@ class CounterLedger(Ledger):
                 self._fall(mono_ns, value)
             else:
                 self._doubt(mono_ns, value)
+        elif self._away is GapReason.SPOOL_DAMAGED:
+            wraps = (possible_uj - delta_uj) // self._modulus_uj if self._modulus_uj else 0
+            bounds = (0, delta_uj + max(0, wraps) * self._modulus_uj)
+            self._begin(mono_ns, value, self._away, bounds)
         elif self._away not in {None, GapReason.AGENT_DOWN} and value <= possible_uj:
             # It went away and may have started anew at zero in between: a restarted
             # counter cannot show more than what the time since allows.

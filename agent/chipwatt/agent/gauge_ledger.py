@@ -103,7 +103,7 @@ class GaugeLedger(Ledger):
 
     def _begin(self, mono_ns: int, value: int) -> None:
         """Start, or start again after a gap; only a start of the agent opens an epoch, at 0."""
-        if not self.times_ns or self._away is GapReason.AGENT_DOWN:
+        if not self.times_ns or self._away in {GapReason.AGENT_DOWN, GapReason.SPOOL_DAMAGED}:
             self.epoch = self._next_epoch(mono_ns)
             self.first_epoch = self.first_epoch or self.epoch
         if self.times_ns:

@@ -38,6 +38,8 @@ class Intake:
         self._changed = asyncio.Event()
         self.memory = spool.memory
         """What a sensing process that is started now has to go on from."""
+        self.doubtful_memory = spool.doubtful_memory
+        """What it has to begin behind where there is nothing to go on from: of an earlier time."""
         self.received = 0
         self.too_large = 0
         """Payloads given up since no collector would take them."""

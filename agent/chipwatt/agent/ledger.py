@@ -105,6 +105,10 @@ class Ledger(ABC):
         self._edge(end_mono_ns, cumulative_uj)
         self._away = GapReason.AGENT_DOWN
 
+    def distrust(self) -> None:
+        """Begin anew behind what was resumed from: some of what came since may be counted."""
+        self._away = GapReason.SPOOL_DAMAGED
+
     def retime(self, timing: Timing) -> None:
         """Believe ``timing`` from now on."""
         self.timing = timing

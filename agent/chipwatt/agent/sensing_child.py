@@ -201,7 +201,10 @@ class SensingChild:
                 await self._intake.room()
 
     def _start(self) -> link.Start:
-        memory = json.loads(self._intake.memory) if self._intake.memory else []
+        intake = self._intake
+        memory = json.loads(intake.memory or intake.doubtful_memory or b"[]")
+        if not intake.memory:
+            memory = [{**entry, "in_doubt": True} for entry in memory]
         settings = link.Start(self._settings.sensing, self._settings.sources, memory)
         return self._suspects.careful_start(settings)
 

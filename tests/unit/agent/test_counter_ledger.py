@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -266,3 +267,19 @@ def test_holes_inside_a_stall_are_not_counted_twice() -> None:
     line.observe(5 * S, 99_000)
     line.hold()
     assert list(line.holes) == [(990 * MS, 4 * S), (4 * S, 5 * S)]
+
+
+@pytest.mark.parametrize("wraps", [0, 1, 3])
+def test_what_followed_a_memory_in_doubt_is_a_gap_up_to_what_was_counted(wraps: int) -> None:
+    line = ledger(RAPL_MODULUS_UJ)
+    line.resume(7, 1000, 100 * S)
+    line.distrust()
+    now_ns = 130 * S + wraps * 700 * S
+    line.observe(now_ns, 5000)
+    (gap,) = line.breaks
+    assert (gap.reason, gap.lower_uj) == (GapReason.SPOOL_DAMAGED, 0)
+    assert gap.upper_uj >= 4000 + wraps * RAPL_MODULUS_UJ
+    assert wraps or gap.upper_uj == 4000
+    assert gap.epoch == line.epoch > 7
+    line.observe(now_ns + S, 6000)
+    assert list(line.cumulative_uj)[-2:] == [5000, 6000]

@@ -88,3 +88,14 @@ def test_lost_gauge_goes_on_after_a_gap() -> None:
     line.observe(S, 1000)
     assert [b.reason for b in line.breaks] == [GapReason.PERMISSION_LOST]
     assert line.epoch == line.first_epoch
+
+
+def test_a_memory_in_doubt_opens_an_epoch_behind_a_gap() -> None:
+    line = ledger()
+    line.resume(7, 1000, 100 * S)
+    line.distrust()
+    line.observe(110 * S, 5000)
+    (gap,) = line.breaks
+    assert (gap.reason, gap.lower_uj) == (GapReason.SPOOL_DAMAGED, 0)
+    assert gap.upper_uj >= 5000 * 10_000
+    assert line.epoch > 7

@@ -95,6 +95,14 @@ def test_what_is_left_out_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert "cannot be sent, 1 so far: DEVICE_WINDOW.limit_mw" in line
 
 
+def test_memory_in_doubt_stays_so_until_there_is_newer() -> None:
+    entry = replace(REDUCER.memory()[0], in_doubt=True)
+    assert remembered([memory_to_plain(entry)]) == [entry]
+    plain = memory_to_plain(REDUCER.memory()[0])
+    assert remembered([{**plain, "in_doubt": True}]) == [entry]
+    assert "in_doubt" not in plain
+
+
 def test_memory_that_cannot_be_read_is_forgotten_alone(caplog: pytest.LogCaptureFixture) -> None:
     good = [memory_to_plain(entry) for entry in REDUCER.memory()]
     assert good

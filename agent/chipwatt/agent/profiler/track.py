@@ -48,6 +48,8 @@ class Track(Standing):
         self._shape = Shape()
         if memory is not None:
             self.ledger.resume(memory.epoch, memory.cumulative_uj, memory.end_mono_ns)
+            if memory.in_doubt:
+                self.ledger.distrust()
 
     @property
     def timing(self) -> Timing:

@@ -59,8 +59,9 @@ Invariants, by the numbers that code and tests use:
       of S6, for which the collector has room only where it has not got those bytes.
 - S3  A new epoch, in a new segment, begins wherever S2 could be in doubt: a new boot, a boot
       id that cannot be read, a torn tail, a write or fsync that failed. Where records behind
-      the newest that is left may be at a collector, its memory is not resumed from either:
-      a mark of a higher number than its segment's says so until another is appended.
+      the newest that is left may be at a collector, its memory is not resumed from either, it
+      only bounds what is not known since: a mark of a higher number than its segment's says so
+      until another is appended.
 - S4  A segment ends where its successor's header says; what a failed write left beyond
       that is no record. A merged segment ends with its file.
 - S5  Records are read in the order they were appended, each exactly once from any cursor on.

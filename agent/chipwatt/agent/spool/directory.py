@@ -160,7 +160,7 @@ def _forget(found: Found, directory: Path) -> None:
     found.highest_number += 1
     (directory / f"{found.highest_number:08d}{SENT}").touch(0o600)
     _log.error(
-        "records that may have been sent are gone from the spool's end; counters begin anew",
+        "records that may have been sent are gone from the spool's end; a gap stands for them",
         directory=directory,
     )
 

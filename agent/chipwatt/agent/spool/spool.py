@@ -64,6 +64,8 @@ class Spool:
         self._room = Room(directory, self._config.quota, self.merging, sync, self._tally)
         self._epoch = 0
         self.memory = b""
+        self.doubtful_memory = b""
+        """Of the newest record left, where later ones may be at a collector; see S3."""
         """Of the newest record, where it is of this boot and the last one sent; else empty."""
         self._resume(found)
         self._forget_settled()
@@ -225,8 +227,9 @@ class Spool:
             return
         newest = found.segments[-1]
         holder = next((s for s in reversed(found.segments) if len(s)), None)
-        if found.last and holder and not found.forgets and self._is_this_boot(holder.header):
-            self.memory = found.last.record.memory
+        if found.last and holder and self._is_this_boot(holder.header):
+            memory = found.last.record.memory
+            self.memory, self.doubtful_memory = (b"", memory) if found.forgets else (memory, b"")
         in_doubt = found.torn or self._number != newest.header.number or newest.header.resolution_ns
         if in_doubt or not self._is_this_boot(newest.header):
             return

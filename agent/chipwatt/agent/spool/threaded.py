@@ -23,6 +23,7 @@ class ThreadedSpool:
         self._executor = ThreadPoolExecutor(1, "spool")
         self.merging = spool.merging
         self._latest = _state(spool)
+        self.doubtful_memory = spool.doubtful_memory
         # As of the last call that came back:
         self.counts, self.cursor, self.memory, self.problem = self._latest
         self.appended = asyncio.Event()
