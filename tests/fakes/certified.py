@@ -1,9 +1,13 @@
-"""Certificates of every role, and channels and servers that use them, for tests on loopback."""
+"""Certificates of every role, and channels that show them, for tests on loopback.
+
+A channel's type is Any, since its calls here are those without generated types.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -30,25 +34,41 @@ class Certified:
         files = self.authority.issue("collector", address)
         return TlsConfig(**{part: Path(path) for part, path in files.items()})
 
-    def files(self, path: str, lasts_s: int = DAY_S, uri: str = "") -> AgentTls:
-        """Issue a client's certificate for ``path``, such as ``agent/node-7``."""
-        identity = x509.UniformResourceIdentifier(uri or f"spiffe://fleet.example/{path}")
-        files = self.authority.issue(path.replace("/", "-"), identity, lasts_s)
+    def files(self, who: str, lasts_s: int = DAY_S) -> AgentTls:
+        """Issue a client's certificate for ``who``, such as ``agent/node-7``."""
+        identity = x509.UniformResourceIdentifier(f"spiffe://fleet.example/{who}")
+        files = self.authority.issue(_file(who), identity, lasts_s)
         return AgentTls(**{part: Path(file) for part, file in files.items()})
 
-    def channel(
-        self, address: str, path: str, lasts_s: int = DAY_S, uri: str = ""
-    ) -> grpc.aio.Channel:
-        """Connect as ``path``."""
-        return connect(address, self.files(path, lasts_s, uri))
+    def channel(self, address: str, who: str, lasts_s: int = DAY_S) -> Any:
+        """Issue a certificate and connect with it."""
+        return connect(address, self.files(who, lasts_s))
 
 
-def connect(address: str, files: AgentTls, ca: Path | None = None) -> grpc.aio.Channel:
+def connect(address: str, files: AgentTls, ca: Path | None = None) -> Any:
     """Connect with these files, and perhaps trust in another authority."""
     assert files.ca
     assert files.cert
     assert files.key
-    credentials = grpc.ssl_channel_credentials(
-        (ca or files.ca).read_bytes(), files.key.read_bytes(), files.cert.read_bytes()
+    return grpc.aio.secure_channel(
+        address, _credentials(ca or files.ca, files.key, files.cert), OPTIONS
     )
-    return grpc.aio.secure_channel(address, credentials, OPTIONS)
+
+
+def issued(address: str, folder: Path, who: str) -> Any:
+    """Connect with what ``Certified(folder)`` issued to ``who`` before, in whatever process."""
+    return grpc.aio.secure_channel(address, credentials(folder, who), OPTIONS)
+
+
+def credentials(folder: Path, who: str) -> grpc.ChannelCredentials:
+    """Read what ``Certified(folder)`` issued to ``who``."""
+    name = _file(who)
+    return _credentials(folder / "ca.pem", folder / f"{name}.key", folder / f"{name}.pem")
+
+
+def _credentials(ca: Path, key: Path, cert: Path) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(ca.read_bytes(), key.read_bytes(), cert.read_bytes())
+
+
+def _file(who: str) -> str:
+    return who.replace("/", "-")

@@ -16,6 +16,7 @@ import grpc.aio
 import pytest
 from google.protobuf import descriptor_pool
 
+from chipwatt.collector import listening
 from chipwatt.collector import server as composition
 from chipwatt.collector.access.audit import FILE
 from chipwatt.collector.access.config import AccessConfig
@@ -67,7 +68,7 @@ async def secured(
 def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Collect the handlers of every service that a collector serves."""
     found: dict[str, Any] = {}
-    make = composition.make_server
+    make = listening.make_server
 
     def spied(*args: Any) -> grpc.aio.Server:
         server = make(*args)
@@ -165,7 +166,8 @@ async def end(call: Any) -> grpc.StatusCode:
         assert await asyncio.wait_for(call.read(), 30) is grpc.aio.EOF
     except grpc.aio.AioRpcError as error:
         return error.code()
-    return await call.code()
+    code: grpc.StatusCode = await call.code()
+    return code
 
 
 async def cannot_open(channel: grpc.aio.Channel) -> grpc.StatusCode:

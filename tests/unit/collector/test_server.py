@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc.aio
 import pytest
-from cryptography import x509
 
 from chipwatt.client import CollectorClient, RequestRefused
 from chipwatt.collector.config import CollectorConfig, TlsConfig
@@ -26,8 +24,8 @@ from chipwatt.core.records import Records
 from chipwatt.core.settings import Duration
 from chipwatt.v1 import telemetry_pb2 as pb
 from chipwatt.v1 import telemetry_pb2_grpc
-from e2e.faults.certificates import Authority
 from fakes.agent_stream import send
+from fakes.certified import Certified
 from fakes.telemetry_records import T0_S, a_host, a_window, steady
 
 T = TypeVar("T")
@@ -118,38 +116,29 @@ def test_a_missing_topology_is_told_before_anything_opens(tmp_path: Path) -> Non
     assert not (tmp_path / "store").exists()
 
 
-def files(made: dict[str, str]) -> dict[str, Any]:
-    return {part: Path(path) for part, path in made.items()}
-
-
-def uri(path: str) -> x509.GeneralName:
-    return x509.UniformResourceIdentifier(f"spiffe://fleet.example/{path}")
-
-
 def test_with_tls_only_a_certificate_of_the_authority_with_a_role_gets_in(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    tls = files(authority.issue("collector", loopback))
-    reader = files(authority.issue("reader", uri("operator/reader")))
-
-    other = Authority(tmp_path / "other")
-    foreign = files(other.issue("x", uri("operator/x")))
+    certified = Certified(tmp_path)
+    tls, ann = certified.collector(), certified.files("operator/ann")
+    zoe = Certified(tmp_path / "other").files("operator/zoe")
 
     def question(address: str) -> int:
-        with CollectorClient(address, **reader) as known:
+        with CollectorClient(address, ca=ann.ca, cert=ann.cert, key=ann.key) as known:
             stored = known.status().batches_stored
         # The collector's own certificate says nothing of a role.
-        with CollectorClient(address, **tls) as own, pytest.raises(RequestRefused, match="no role"):
+        with (
+            CollectorClient(address, ca=tls.ca, cert=tls.cert, key=tls.key) as own,
+            pytest.raises(RequestRefused, match="no role"),
+        ):
             own.status()
         for stranger in (
             CollectorClient(address, timeout_s=3),
-            CollectorClient(address, timeout_s=3, **(foreign | {"ca": tls["ca"]})),
+            CollectorClient(address, timeout_s=3, ca=tls.ca, cert=zoe.cert, key=zoe.key),
         ):
             with stranger, pytest.raises(CollectorUnreachable):
                 stranger.status()
         return stored
 
-    assert ask(replace(settings(tmp_path), tls=TlsConfig(**tls)), question) == 0
+    assert ask(replace(settings(tmp_path), tls=tls), question) == 0
 
 
 def test_tls_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 
 from chipwatt.collector.access.audit import AuditLog
 from chipwatt.collector.access.caller import (
@@ -28,10 +27,11 @@ from chipwatt.collector.access.caller import (
     remember,
 )
 from chipwatt.collector.access.config import MAX_CALLS_A_SOURCE
+from chipwatt.collector.access.denied import Denied, bare
 from chipwatt.collector.access.open_calls import OpenCalls, TooMany
+from chipwatt.collector.access.requests import Parse, parsed
 from chipwatt.collector.access.role import Role
 from chipwatt.collector.access.table import TABLE, Row, permits
-from chipwatt.collector.answering import Refused
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.retry_hint import exhausted_metadata
 
@@ -46,21 +46,7 @@ _NOBODY = Row(frozenset())
 _AUDITED_CODES = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
 _HOST_DIGITS = 32
 Context = grpc.aio.ServicerContext[Any, Any]
-Parse = Callable[[bytes], Any]
 T = TypeVar("T")
-
-
-class Denied(Refused):
-    """A call that does not reach its servicer; ``metadata`` goes out with the status."""
-
-    def __init__(
-        self,
-        code: grpc.StatusCode,
-        message: str,
-        metadata: tuple[tuple[str, bytes], ...] = (),
-    ) -> None:
-        super().__init__(code, message)
-        self.metadata = metadata
 
 
 class Guard(grpc.aio.ServerInterceptor):
@@ -117,7 +103,7 @@ class Guard(grpc.aio.ServerInterceptor):
                     self._note(row, caller, method)
                     request: Any = self._requests(given, row, caller, parse)
                 else:
-                    request = _parsed(given, row, parse)
+                    request = parsed(given, row.max_bytes, parse)
                     request.DiscardUnknownFields()
                     self._note(row, caller, method, request)
                 if not handler.response_streaming:
@@ -154,15 +140,19 @@ class Guard(grpc.aio.ServerInterceptor):
         is_stream: bool,
     ) -> T:
         try:
-            self._authorise(method, row, caller)
-            with self._counted(caller, is_stream=is_stream):
-                remember(caller)
-                return await (self._until_expired(caller, work) if is_stream else work())
-        except Denied as denied:
-            await context.abort(denied.code, str(denied), denied.metadata)
+            try:
+                self._authorise(method, row, caller)
+                with self._counted(caller, is_stream=is_stream):
+                    remember(caller)
+                    return await (self._until_expired(caller, work) if is_stream else work())
+            except Denied as denied:
+                refusal = bare(denied)
+            await context.abort(refusal.code, str(refusal), refusal.metadata)
+        except grpc.aio.AbortError as error:
+            raise bare(error) from None
         finally:
-            if context.code() in _AUDITED_CODES:
-                self._audit.note("refused", caller, rpc=method, status=_name(context.code()))
+            if status := _refusal(context.code()):
+                self._audit.note("refused", caller, rpc=method, status=status)
 
     def _authorise(self, method: str, row: Row, caller: Caller) -> None:
         if caller.role is Role.NONE:
@@ -175,7 +165,7 @@ class Guard(grpc.aio.ServerInterceptor):
             wanted = " or ".join(sorted(row.roles)) or "that nobody has"
             raise Denied(
                 grpc.StatusCode.PERMISSION_DENIED,
-                f"{method.lstrip('/')} takes the role {wanted}; this certificate is for "
+                f"{method.lstrip('/')} takes the role {wanted}; the caller is "
                 f"{caller.role} {caller.name!r}",
             )
 
@@ -218,27 +208,13 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> AsyncIterator[Any]:
         async for raw in requests:
             self._check_end(caller)
-            yield _parsed(raw, row, parse)
+            yield parsed(raw, row.max_bytes, parse)
 
     def _note(self, row: Row, caller: Caller, method: str, request: object = None) -> None:
         if row.is_audited and caller.role is Role.OPERATOR:
             host = getattr(request, "host_id", "")
             subject = {"host": host} if _is_host(host) else {}
             self._audit.note("called", caller, rpc=method, **subject)
-
-
-def _parsed(raw: bytes, row: Row, parse: Parse) -> Any:
-    if len(raw) > row.max_bytes:
-        raise Denied(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            f"the request has {len(raw)} bytes, at most {row.max_bytes} are taken",
-        )
-    try:
-        return parse(raw)
-    except DecodeError:
-        raise Denied(
-            grpc.StatusCode.INVALID_ARGUMENT, "the request is not the message of this rpc"
-        ) from None
 
 
 def _expired(caller: Caller) -> Denied:
@@ -253,5 +229,6 @@ def _is_host(text: object) -> bool:
     return digits and str(text).isascii()
 
 
-def _name(code: object) -> str:
-    return code.name if isinstance(code, grpc.StatusCode) else str(code)
+def _refusal(code: object) -> str:
+    """Return the name of a status that is audited; gRPC gives it as itself or as its number."""
+    return next((one.name for one in _AUDITED_CODES if code in (one, one.value[0])), "")

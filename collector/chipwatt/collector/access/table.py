@@ -15,8 +15,8 @@ from chipwatt.core.wire import MAX_PAYLOAD_BYTES
 
 _KIB = 1024
 _SMALL = 64 * _KIB
-_LISTS = 256 * _KIB
-"""For lists of messages: 131,072 empty ones fit, and are counted before one is touched."""
+_LISTS = 128 * _KIB
+"""For lists of messages, a thousand at most: see ``counts``."""
 _NAMES = 1024 * _KIB
 """For lists of names, which cost little before they are touched: tens of thousands of hosts."""
 _BATCH = 2 * MAX_PAYLOAD_BYTES
@@ -60,7 +60,7 @@ TABLE: Mapping[str, Row] = {
         "PlacementService/GetTopology": _PLACEMENT,
         "PlacementService/WatchTopology": _PLACEMENT,
         "PlacementService/GetHeadroom": _PLACEMENT_NAMES,
-        "PlacementService/PredictPeak": _PLACEMENT_NAMES,
+        "PlacementService/PredictPeak": _PLACEMENT,
         "PlacementService/GetProfile": _PLACEMENT,
         "PlacementService/ListProfiles": _PLACEMENT,
         "PlacementService/RankCandidates": _PLACEMENT_NAMES,

@@ -78,7 +78,7 @@ def test_a_host_is_its_id_in_hexadecimal_or_a_name_of_its_own() -> None:
 )
 def test_what_names_no_role_is_nobody_even_on_this_machine(uris: tuple[str | bytes, ...]) -> None:
     caller = read_caller(tls(*uris), "ipv4:127.0.0.1:1", any_peer=True)
-    assert (caller.role, caller.host, caller.roles) == (Role.NONE, None, {Role.NONE})
+    assert (caller.role, caller.host, caller.roles) == (Role.NONE, None, frozenset({Role.NONE}))
 
 
 @given(st.lists(st.binary(max_size=60)))

@@ -33,7 +33,6 @@ TABLE = {
     "/t.T/Gather": Row(OPERATOR, max_bytes=1000),
     "/t.T/Both": Row(AGENT),
 }
-Request, Response = pb.WhatIfRequest, pb.WhatIfResponse
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -53,28 +52,34 @@ class Served:
         self.callers: list[str] = []
         self.ended = asyncio.Event()
 
-    async def one(self, request: Request, context: Context) -> Response:
+    async def one(self, request: pb.WhatIfRequest, context: Context) -> pb.WhatIfResponse:
         self.callers.append(f"{caller_of(context).role} {caller_of(context).name}")
         # A field that our schema does not know does not come this far.
-        assert Request(snapshot_id=request.snapshot_id).SerializeToString() == (
+        assert pb.WhatIfRequest(snapshot_id=request.snapshot_id).SerializeToString() == (
             request.SerializeToString()
         )
-        return Response()
+        return pb.WhatIfResponse()
 
-    async def watch(self, _: Request, context: Context) -> AsyncIterator[Response]:
+    async def watch(
+        self, _: pb.WhatIfRequest, context: Context
+    ) -> AsyncIterator[pb.WhatIfResponse]:
         self.callers.append(str(caller_of(context).role))
         try:
-            yield Response()
+            yield pb.WhatIfResponse()
             await asyncio.Event().wait()
         finally:
             self.ended.set()
 
-    async def gather(self, requests: AsyncIterable[Request], _: Context) -> Response:
-        return Response(snapshot_id=str(len([one async for one in requests])))
+    async def gather(
+        self, requests: AsyncIterable[pb.WhatIfRequest], _: Context
+    ) -> pb.WhatIfResponse:
+        return pb.WhatIfResponse(snapshot_id=str(len([one async for one in requests])))
 
-    async def both(self, requests: AsyncIterable[Request], _: Context) -> AsyncIterator[Response]:
-        async for _ in requests:
-            yield Response()
+    async def both(
+        self, requests: AsyncIterable[pb.WhatIfRequest], _: Context
+    ) -> AsyncIterator[pb.WhatIfResponse]:
+        async for _request in requests:
+            yield pb.WhatIfResponse()
 
 
 @asynccontextmanager
@@ -85,7 +90,7 @@ async def served(
     guard = Guard(audit, **({"table": TABLE} | changes))
     server = grpc.aio.server(interceptors=[guard])
     does = Served()
-    parse, write = Request.FromString, Response.SerializeToString
+    parse, write = pb.WhatIfRequest.FromString, pb.WhatIfResponse.SerializeToString
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "One": grpc.unary_unary_rpc_method_handler(does.one, parse, write),
         "Unlisted": grpc.unary_unary_rpc_method_handler(does.one, parse, write),
@@ -106,11 +111,11 @@ async def served(
         audit.close()
 
 
-def plain(address: str) -> grpc.aio.Channel:
+def plain(address: str) -> Any:
     return grpc.aio.insecure_channel(address, OPTIONS)
 
 
-async def one(channel: grpc.aio.Channel, raw: bytes = b"", method: str = "One") -> str:
+async def one(channel: Any, raw: bytes = b"", method: str = "One") -> str:
     """Return how a unary call went: OK, or the status and its sentence."""
     return await outcome(channel.unary_unary(f"/t.T/{method}")(raw))
 
@@ -161,7 +166,7 @@ def test_a_certificate_of_another_role_is_refused_before_its_request_is_parsed(
         async with served(tmp_path, certified) as (address, does):
             async with certified.channel(address, "placement/sched") as channel:
                 assert await one(channel, b"\xff") == (
-                    "PERMISSION_DENIED: t.T/One takes the role operator; this certificate is for "
+                    "PERMISSION_DENIED: t.T/One takes the role operator; the caller is "
                     "placement 'sched'"
                 )
                 watch = channel.unary_stream("/t.T/Watch")(b"")
@@ -193,7 +198,7 @@ def test_sizes_and_nonsense_end_in_a_sentence(tmp_path: Path) -> None:
             assert (await outcome(gather)).startswith("INVALID_ARGUMENT: the request has 1001")
             assert does.callers == []
             unknown_field = b"\x9a\x06\x06secret"
-            known = Request(snapshot_id="s").SerializeToString()
+            known = pb.WhatIfRequest(snapshot_id="s").SerializeToString()
             assert await one(channel, known + unknown_field) == "OK"
             assert does.callers == ["operator 127.0.0.1"]
 
