@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import grpc
 import grpc.aio
 
+from chipwatt.collector.access.caller import need_certificates
 from chipwatt.collector.config import CollectorConfig, TlsConfig
 from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
 from chipwatt.core import log
@@ -52,12 +53,16 @@ class AddressUnavailable(ChipwattError):
 def make_server(
     config: CollectorConfig, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
 ) -> grpc.aio.Server:
-    """Return a server that listens nowhere yet; ``interceptors`` stand before every rpc."""
+    """Return a server that listens nowhere yet; ``interceptors`` stand before every rpc.
+
+    Raises ConfigError where TLS is wanted and certificates cannot be read.
+    """
     options = [
         *_OPTIONS,
         ("grpc.max_connection_idle_ms", config.access.stream_idle // NS_PER_MS),
     ]
     if config.tls.is_set:
+        need_certificates()
         # A changed authority is asked when a connection begins and never again: none lives for
         # ever. What a stream has under way gets a while to be answered.
         age_ms = config.access.connection_age // NS_PER_MS

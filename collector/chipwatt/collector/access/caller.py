@@ -20,6 +20,7 @@ import grpc.aio
 
 from chipwatt.collector.access.role import Role
 from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.errors import ConfigError
 
 _HOST_BYTES = 16
 _MAX_NAME = 253
@@ -133,6 +134,16 @@ def _spiffe(uri: bytes) -> tuple[Role, str] | None:
     if role not in _GRANTED or not 0 < len(name) <= _MAX_NAME or "/" in name:
         return None
     return Role(role), name
+
+
+def need_certificates() -> None:
+    """Make sure that certificates can be read. Raises ConfigError."""
+    try:
+        import cryptography.x509  # noqa: F401
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "[tls] needs the Python package cryptography: run pip install 'chipwatt[collector]'"
+        ) from None
 
 
 @functools.lru_cache(maxsize=4096)

@@ -29,6 +29,7 @@ from chipwatt.collector.access.caller import (
 from chipwatt.collector.access.config import MAX_CALLS_A_SOURCE
 from chipwatt.collector.access.denied import Denied, bare
 from chipwatt.collector.access.open_calls import OpenCalls, TooMany
+from chipwatt.collector.access.penalties import Penalties
 from chipwatt.collector.access.requests import Parse, parsed
 from chipwatt.collector.access.role import Role
 from chipwatt.collector.access.table import TABLE, Row, permits
@@ -68,6 +69,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self._table = table
         self._unix_ns = unix_ns
         self._open = OpenCalls()
+        self._penalties = Penalties()
         self._guarded: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -141,18 +143,29 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> T:
         try:
             try:
+                await self._atone(caller)
                 self._authorise(method, row, caller)
                 with self._counted(caller, is_stream=is_stream):
                     remember(caller)
                     return await (self._until_expired(caller, work) if is_stream else work())
             except Denied as denied:
                 refusal = bare(denied)
+                if caller.has_certificate:
+                    self._penalties.punish((caller.role, caller.name))
             await context.abort(refusal.code, str(refusal), refusal.metadata)
         except grpc.aio.AbortError as error:
             raise bare(error) from None
         finally:
             if status := _refusal(context.code()):
                 self._audit.note("refused", caller, rpc=method, status=status)
+
+    async def _atone(self, caller: Caller) -> None:
+        """Let a caller wait whose calls were refused just now."""
+        wait_s = self._penalties.take((caller.role, caller.name))
+        if wait_s is None:
+            raise _busy(f"too much of {caller.name!r} had to be refused")
+        if wait_s:
+            await asyncio.sleep(wait_s)
 
     def _authorise(self, method: str, row: Row, caller: Caller) -> None:
         if caller.role is Role.NONE:
@@ -194,12 +207,8 @@ class Guard(grpc.aio.ServerInterceptor):
                     key = (caller.role, caller.name)
                     stack.enter_context(self._open.one(key, MAX_STREAMS_AN_AGENT))
             except TooMany:
-                delay_s = random.uniform(*BUSY_DELAY_S)  # noqa: S311 - no secret hangs on it
-                raise Denied(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    f"too many calls of {caller.name or caller.source!r} are open; come again in "
-                    f"{delay_s:.0f} s",
-                    exhausted_metadata(delay_s),
+                raise _busy(
+                    f"too many calls of {caller.name or caller.source!r} are open"
                 ) from None
             return stack.pop_all()
 
@@ -215,6 +224,15 @@ class Guard(grpc.aio.ServerInterceptor):
             host = getattr(request, "host_id", "")
             subject = {"host": host} if _is_host(host) else {}
             self._audit.note("called", caller, rpc=method, **subject)
+
+
+def _busy(reason: str) -> Denied:
+    delay_s = random.uniform(*BUSY_DELAY_S)  # noqa: S311 - no secret hangs on it
+    return Denied(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"{reason}; come again in {delay_s:.0f} s",
+        exhausted_metadata(delay_s),
+    )
 
 
 def _expired(caller: Caller) -> Denied:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,16 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipwatt.collector.access.caller import host_id, is_local, read_caller, source_of
+from chipwatt.collector.access.caller import (
+    host_id,
+    is_local,
+    need_certificates,
+    read_caller,
+    source_of,
+)
 from chipwatt.collector.access.role import Role
 from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.errors import ConfigError
 from e2e.faults.certificates import Authority
 
 HOST = bytes(range(16))
@@ -103,3 +111,10 @@ def test_the_end_of_a_certificate_is_read(tmp_path: Path) -> None:
     assert not caller.is_expired(ends)
     assert caller.is_expired(ends + 1)
     assert not read_caller({}, "unix:").is_expired(1 << 62)
+
+
+def test_a_missing_package_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    need_certificates()
+    monkeypatch.setitem(sys.modules, "cryptography.x509", None)
+    with pytest.raises(ConfigError, match="needs the Python package cryptography"):
+        need_certificates()
