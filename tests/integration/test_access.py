@@ -39,12 +39,12 @@ PLACEMENT = {
     *("WatchPowerEvents", "SubmitFeedback", "GetSiteFactors"),
 }
 MAY = {
-    "agent/node-7": {"Stream"},
-    "placement/scheduler": PLACEMENT,
-    "egress/metrics": {"ListHosts", "ListDevices", "GetCollectorStatus"},
+    "agent/node-7": {"Stream", "Renew"},
+    "placement/scheduler": PLACEMENT | {"Renew"},
+    "egress/metrics": {"ListHosts", "ListDevices", "GetCollectorStatus", "Renew"},
     "operator/ann": PLACEMENT
     | {"PutSiteFactors", "ListHosts", "ListDevices", "ListWindows", "ListHostSeconds", "ListGaps"}
-    | {"GetLatest", "ListConflicts", "GetCollectorStatus"},
+    | {"GetLatest", "ListConflicts", "GetCollectorStatus", "Renew"},
     "none/nobody": set(),
     "collector/itself": set(),
 }

@@ -2,7 +2,7 @@
 
 ::
 
-    sensing child → intake → spool → uplink
+    sensing process → intake → spool → uplink
                         status file looks at all of them
 """
 
@@ -18,6 +18,7 @@ from chipwatt.agent.endpoints import Endpoints
 from chipwatt.agent.intake import Intake
 from chipwatt.agent.sensing_child import SensingChild
 from chipwatt.agent.sensing_link import Start
+from chipwatt.agent.sensing_peer import SensingPeer
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.agent.spool.threaded import ThreadedSpool
 from chipwatt.agent.status_file import StatusFile
@@ -57,8 +58,11 @@ class Daemon:
         major, minor, patch = VERSION
         host = Host(host_id, boot_id, major * 1_000_000 + minor * 1000 + patch)
         self._intake = Intake(self._spool)
-        self._child = SensingChild(
-            Start(config.sensing.to_plain(), config.sources), self._intake, sensing_command
+        start = Start(config.sensing.to_plain(), config.sources)
+        self._child = (
+            SensingChild(start, self._intake, sensing_command)
+            if config.sensing_socket is None
+            else SensingPeer(start, self._intake, config.sensing_socket)
         )
         self._uplink = Uplink(
             Endpoints(config.failover.order(config.collector, host_id)),

@@ -47,7 +47,9 @@ COMMANDS = (
     Command("events", "what happens to budgets, as it happens", "events", "Place workloads"),
     Command("adapter", "Kubernetes, Trimaran and Slurm plug in", "adapter", "Place workloads"),
     Command("agent", "the daemon of a host", "chipwatt.agent.cli", "Run a fleet"),
+    Command("sensing", "reads sensors, as a unit", "chipwatt.agent.sensing_cli", "Run a fleet"),
     Command("collector", "the daemon with the books", "chipwatt.collector.cli", "Run a fleet"),
+    Command("certs", "certificates on one's own authority", "certs", "Run a fleet"),
     Command("completion", "completion script for your shell", "completion", "Run a fleet"),
 )  # fmt: skip
 _BY_NAME = {command.name: command for command in COMMANDS}

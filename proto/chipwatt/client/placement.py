@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import Any
 
 import grpc
@@ -34,9 +33,9 @@ class PlacementClient(Channel):
     collector's own default.
     """
 
-    @cached_property
+    @property
     def _placement(self) -> placement_pb2_grpc.PlacementServiceStub:
-        return placement_pb2_grpc.PlacementServiceStub(self._channel)
+        return self._stub(placement_pb2_grpc.PlacementServiceStub)
 
     def topology(
         self, root_id: str = "", *, depth: int = 0, as_of_unix_ns: int = 0
