@@ -138,7 +138,9 @@ FORECAST = [
           ("chipwatt_forecast_coverage_ratio", _LEGEND)),
     panel("Off the promise", "percentunit",
           ('abs(chipwatt_forecast_coverage_ratio{chipwatt_quantile="0.99"} - 0.99)', _LEGEND)),
-    panel("Peaks behind that share", "short", ("chipwatt_forecast_windows", _LEGEND)),
+    panel("Pinball loss, of rated power", "percentunit",
+          ("chipwatt_forecast_pinball_ratio", _LEGEND)),
+    panel("Peaks behind them", "short", ("chipwatt_forecast_windows", _LEGEND)),
 ]  # fmt: skip
 DUE = f"sum by (host_name) (rate(chipwatt_agent_deadlines_total{{{HOST}}}[15m]))"
 LATE = DUE.replace(HOST, f'{HOST},chipwatt_outcome="late"')

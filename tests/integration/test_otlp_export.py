@@ -11,7 +11,6 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import grpc
 import pytest
 
 from chipwatt.collector.otlp.config import OtlpConfig
@@ -181,71 +180,6 @@ def test_newest_leaves_the_past_alone_but_nothing_after_a_restart(stage: Stage) 
     with OtlpSink() as sink:
         asyncio.run(main(sink))
     assert_all_arrived(stage, sink)
-
-
-def test_a_restart_loses_nothing_and_repeats_nothing_that_was_answered(stage: Stage) -> None:
-    async def main(sink: OtlpSink) -> None:
-        for minute in range(4):
-            stage.minute(minute)
-            stage.at_minute(minute + 1)
-            async with stage.exporting(sink.endpoint) as exporter:
-                await until(lambda: exporter.status().lag_ms == 10_000)
-
-    with OtlpSink() as sink:
-        asyncio.run(main(sink))
-    assert abs(increases(sink.taken, "hw.energy")[GPU_A] - joules(stage)) < Fraction(1, 10**9)
-    (host_j,) = increases(sink.taken, "hw.host.energy").values()
-    assert 0 <= joules(stage) - host_j < 4
-    gauges = [(p.hw_id, p.time_unix_ns) for p in points(sink.taken) if p.metric == "hw.power"]
-    assert len(gauges) == len(set(gauges)) == 4
-
-
-def test_windows_of_an_unfinished_interval_survive_a_restart(stage: Stage) -> None:
-    async def main(sink: OtlpSink) -> None:
-        stage.minute(0)
-        stage.minute(1, of=3)
-        stage.at_minute(1)
-        async with stage.exporting(sink.endpoint) as exporter:
-            await until(lambda: exporter.status().lag_ms == 10_000)
-        stage.store.commit([stage.batches.of(a_run([7, 7], base_uj=10**9, at_s=90), HOST_B)])
-        for window in a_run([1_000_001] * 3, base_uj=10**12 + 9 * 1_000_001, at_s=90):
-            stage.store.commit([stage.batches.of([window])])
-        stage.stored_uj += 3 * 1_000_001
-        stage.at_minute(2)
-        async with stage.exporting(sink.endpoint) as exporter:
-            await until(lambda: exporter.status().lag_ms == 10_000)
-
-    with OtlpSink() as sink:
-        asyncio.run(main(sink))
-    arrived = increases(sink.taken, "hw.energy")
-    assert abs(arrived[GPU_A] - joules(stage)) < Fraction(1, 10**9)
-    spans = [
-        p.time_unix_ns - p.start_unix_ns
-        for p in points(sink.taken)
-        if p.metric == "hw.power" and p.host == HOST_A.hex()
-    ]
-    assert spans == [MINUTE_NS, MINUTE_NS]
-
-
-def test_an_unanswered_batch_comes_again_the_same(stage: Stage) -> None:
-    """The answer is lost, then the exporter dies: the counter's points are idempotent."""
-
-    async def main(sink: OtlpSink) -> None:
-        stage.minute(0)
-        stage.at_minute(1)
-        async with stage.exporting(sink.endpoint):
-            await asyncio.to_thread(sink.wait_for, 1)
-            await until(lambda: len(sink.offered) == 2)
-        async with stage.exporting(sink.endpoint) as exporter:
-            await until(lambda: exporter.status().lag_ms == 10_000)
-
-    answers = [Answer(grpc.StatusCode.UNAVAILABLE, is_kept=True)]
-    answers += [Answer(grpc.StatusCode.UNAVAILABLE, retry_after_s=300)]
-    with OtlpSink("127.0.0.1:0", *answers) as sink:
-        asyncio.run(main(sink))
-    assert len(sink.taken) == 2
-    assert sink.taken[0] == sink.taken[1]
-    assert increases(sink.taken, "hw.energy")[GPU_A] == pytest.approx(float(joules(stage)))
 
 
 def test_a_stalled_receiver_stops_neither_commits_nor_the_loop(stage: Stage) -> None:

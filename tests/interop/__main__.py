@@ -21,6 +21,7 @@ from interop.backend import Backend  # noqa: E402
 from interop.dashboards import broken_queries  # noqa: E402
 from interop.history import MINUTES, History, write  # noqa: E402
 from interop.install import (  # noqa: E402
+    LIMIT_S,
     OTELCOL,
     PROMETHEUS,
     VICTORIA_METRICS,
@@ -28,14 +29,14 @@ from interop.install import (  # noqa: E402
     Recipe,
     install,
 )
-from interop.judge import Finding, judge  # noqa: E402
+from interop.judge import Finding, amounts, judge  # noqa: E402
 from interop.otelcol import otelcol  # noqa: E402
 from interop.outage import outage  # noqa: E402
 from interop.prometheus import prometheus  # noqa: E402
 from interop.push import push  # noqa: E402
+from interop.restart import push_and_die  # noqa: E402
 from interop.victoria_metrics import victoria_metrics  # noqa: E402
 
-BUILD_LIMIT_S = 1800.0
 MINUTE_NS = 60_000_000_000
 Start = Callable[[Path, Path], AbstractContextManager[Backend]]
 BACKENDS: tuple[tuple[Recipe, Start], ...] = (
@@ -67,6 +68,19 @@ def run_one(start: Start, binary: Path, store: Path, history: History, folder: P
     return all(finding.is_right for finding in findings)
 
 
+def run_deaths(start: Start, binary: Path, store: Path, history: History, folder: Path) -> bool:
+    """Let exporters die between an answer and their cursor; print and return whether it showed."""
+    folder.mkdir()
+    shutil.copytree(store, folder / "store")
+    with start(binary, folder) as backend:
+        died = push_and_die(folder / "store", backend, history.start_unix_ns, history.end_unix_ns)
+        print(f"{backend.name}, minute by minute, {died} exporters killed before the cursor moved:")
+        findings = [Finding("killed", "> 0", str(died), died > 0), *amounts(backend, history)]
+    for finding in findings:
+        print(finding)
+    return all(finding.is_right for finding in findings)
+
+
 def run_outage(binary: Path, folder: Path) -> bool:
     """Take the back end away for half an hour; print and return whether nothing was lost."""
     folder.mkdir()
@@ -84,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--build-limit",
         type=float,
-        default=BUILD_LIMIT_S,
+        default=LIMIT_S,
         metavar="SECONDS",
         help="for building all of them together; 0: cached ones only",
     )
@@ -99,8 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for recipe, start in BACKENDS:
             if args.only and recipe.name not in args.only:
                 continue
+            begin_s = time.monotonic()
             try:
-                begin_s = time.monotonic()
                 binary = install(recipe, timeout_s=left_s)
                 left_s = max(0.0, left_s - (time.monotonic() - begin_s))
             except CannotInstall as reason:
@@ -108,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 verdicts[recipe.name] = "skipped"
                 continue
             is_right = run_one(start, binary, folder / "store", history, folder / recipe.name)
+            deaths = folder / f"{recipe.name}-deaths"
+            is_right &= run_deaths(start, binary, folder / "store", history, deaths)
             verdicts[recipe.name] = "ok" if is_right else "BROKEN"
             if recipe is OTELCOL:
                 verdicts["outage"] = "ok" if run_outage(binary, folder / "outage") else "BROKEN"

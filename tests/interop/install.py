@@ -1,36 +1,39 @@
 """Builds pinned versions of the back ends through Go's module system, once, into a cache.
 
-Each is built in a scratch module that requires the one version, because ``go install
-module@version`` refuses a module with a ``replace`` of its own. What is built for another version
-of a recipe has another name, so the cache never serves what the recipe no longer says.
+``python -m tests.interop.install [--limit SECONDS]`` builds what is missing, the cheapest first,
+and gives way to everything else that runs. It needs nothing but Go and Python.
+
+A module is built where Go's module cache has it, as its own main module: its ``replace`` and
+``go.sum`` count there, and ``go install module@version`` would refuse it. Binaries run for
+seconds, so that optimising them would cost more than it gives. What is built by another
+recipe has another name: the cache never serves what the recipe no longer says.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LIMIT_S = 1800.0
 GO_BINARY = Path("/usr/local/go/bin/go")
-_PARALLEL = "2"
-_OTELCOL = "v0.159.0"
-_CONTRIB = "github.com/open-telemetry/opentelemetry-collector-contrib"
-_MANIFEST = f"""\
-dist:
-  name: otelcol
-  output_path: OUTPUT
-  version: {_OTELCOL.removeprefix("v")}
-receivers:
-  - gomod: go.opentelemetry.io/collector/receiver/otlpreceiver {_OTELCOL}
-exporters:
-  - gomod: {_CONTRIB}/exporter/fileexporter {_OTELCOL}
-"""
+_OPTIONS = ("-p", "2", "-gcflags=all=-N -l", "-ldflags=-s -w")
+_SETTINGS = {
+    "CGO_ENABLED": "0",
+    "GOFLAGS": "-buildvcs=false",
+    "GOMAXPROCS": "2",
+    "GOWORK": "off",
+}
 
 
 class CannotInstall(Exception):
@@ -43,47 +46,46 @@ class Recipe:
 
     name: str
     version: str
-    module: str
-    """Required by the scratch module at ``module_version``."""
-    module_version: str
     package: str
-    """Built from it."""
+    """Built from the main module."""
+    module: str = ""
+    """The main module, ``path@version``."""
+    folder: Path | None = None
+    """Instead of it: the main module's source in this tree."""
     tags: str = ""
-    """Build tags: Prometheus without the clients of every cloud builds in half the time."""
-    manifest: str = ""
-    """For the OpenTelemetry Collector's builder, which is the package then."""
+    """Build tags."""
 
     def path(self) -> Path:
         """Return where the binary lies, once it is built."""
-        parts = (self.module, self.module_version, self.package, self.tags, self.manifest)
+        parts = [self.module, self.package, self.tags, *_OPTIONS]
+        if self.folder is not None:
+            parts += [file.read_text() for file in sorted(self.folder.iterdir())]
         key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
         return cache_dir() / f"{self.name}-{self.version}-{key}"
 
 
+VICTORIA_METRICS = Recipe(
+    name="victoria-metrics",
+    version="1.140.0",
+    module="github.com/VictoriaMetrics/VictoriaMetrics@v1.140.0",
+    package="./app/victoria-metrics",
+)
 OTELCOL = Recipe(
     name="otelcol",
-    version=_OTELCOL.removeprefix("v"),
-    module="go.opentelemetry.io/collector/cmd/builder",
-    module_version=_OTELCOL,
-    package="go.opentelemetry.io/collector/cmd/builder",
-    manifest=_MANIFEST,
+    version="0.159.0",
+    folder=Path(__file__).parent / "otelcol_main",
+    package=".",
 )
 PROMETHEUS = Recipe(
     name="prometheus",
     version="3.11.3",
-    module="github.com/prometheus/prometheus",
-    module_version="v0.311.3",
-    package="github.com/prometheus/prometheus/cmd/prometheus",
+    module="github.com/prometheus/prometheus@v0.311.3",
+    package="./cmd/prometheus",
+    # The clients of every cloud are half of it otherwise.
     tags="remove_all_sd",
 )
-VICTORIA_METRICS = Recipe(
-    name="victoria-metrics",
-    version="1.140.0",
-    module="github.com/VictoriaMetrics/VictoriaMetrics",
-    module_version="v1.140.0",
-    package="github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics",
-)
-RECIPES = (OTELCOL, PROMETHEUS, VICTORIA_METRICS)
+RECIPES = (VICTORIA_METRICS, OTELCOL, PROMETHEUS)
+"""The cheapest first."""
 
 
 def cache_dir() -> Path:
@@ -97,7 +99,7 @@ def find_go() -> str | None:
     return shutil.which("go") or (str(GO_BINARY) if GO_BINARY.exists() else None)
 
 
-def install(recipe: Recipe, *, timeout_s: float, say: Callable[[str], None] = print) -> Path:
+def install(recipe: Recipe, *, timeout_s: float) -> Path:
     """Return the binary, built now where it is not in the cache.
 
     Raises CannotInstall where there is no Go, a module cannot be had, or it takes longer than
@@ -110,83 +112,90 @@ def install(recipe: Recipe, *, timeout_s: float, say: Callable[[str], None] = pr
     if go is None:
         raise CannotInstall("Go is not installed")
     if timeout_s <= 0:
-        raise CannotInstall("not in the cache, and no time to build it")
-    say(f"building {recipe.name} {recipe.version}")
+        raise CannotInstall("not built, and no time to build it")
     binary.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="chipwatt-interop.") as scratch:
-        built = _build(recipe, go, Path(scratch), time.monotonic() + timeout_s)
-        # Renamed inside the cache's file system: a half-copied binary is never found.
-        staged = binary.with_suffix(f".{os.getpid()}")
-        shutil.copy2(built, staged)
-        staged.replace(binary)
+    # Inside the cache's file system, where a rename is at once: nobody finds half a binary.
+    with tempfile.TemporaryDirectory(prefix=".building.", dir=binary.parent) as scratch:
+        built = _build(recipe, go, Path(scratch), timeout_s)
+        built.replace(binary)
     return binary
 
 
-def _build(recipe: Recipe, go: str, scratch: Path, deadline_s: float) -> Path:
-    environment = {
-        **os.environ,
-        "GOFLAGS": "-mod=mod",
-        "GOMAXPROCS": _PARALLEL,
-        "GOTOOLCHAIN": "local",
-        "PATH": f"{Path(go).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-    }
-    (scratch / "go.mod").write_text(
-        f"module scratch\n\ngo 1.25.0\n\nrequire {recipe.module} {recipe.module_version}\n"
-    )
-    _run([go, "mod", "download", recipe.module], scratch, environment, deadline_s)
-    where = [go, "list", "-m", "-f", "{{.Dir}}", recipe.module]
-    source = _run(where, scratch, environment, deadline_s)
-    with (scratch / "go.mod").open("a") as file:
-        file.write(own_directives((Path(source) / "go.mod").read_text()))
-    output = scratch / "built"
-    build = [go, "build", "-tags", recipe.tags, "-o", str(output), recipe.package]
-    _run(build, scratch, environment, deadline_s)
-    if not recipe.manifest:
-        return output
-    folder = scratch / "distribution"
-    (scratch / "manifest.yaml").write_text(recipe.manifest.replace("OUTPUT", str(folder)))
-    _run([str(output), "--config", "manifest.yaml"], scratch, environment, deadline_s)
-    return folder / "otelcol"
+def _build(recipe: Recipe, go: str, scratch: Path, timeout_s: float) -> Path:
+    run = _Run(Path(go), scratch, timeout_s)
+    if recipe.folder is None:
+        answer = json.loads(run(["mod", "download", "-json", recipe.module]))
+        source, mode = Path(answer["Dir"]), "readonly"
+    else:
+        source, mode = scratch / "source", "mod"
+        shutil.copytree(recipe.folder, source)
+    output = scratch / "binary"
+    options = [f"-mod={mode}", "-tags", recipe.tags, "-o", str(output)]
+    run(["build", *_OPTIONS, *options, recipe.package], source)
+    return output
 
 
-def own_directives(go_mod: str) -> str:
-    """Return the ``replace`` and ``exclude`` of a module, which count only in the main module.
+class _Run:
+    """Runs Go's tool, all of it within one time."""
 
-    A replacement by a folder is left out: the folder is not in the module's archive.
-    """
-    kept, block = [], ""
-    for line in go_mod.splitlines():
-        words = line.split()
-        if block:
-            if words[:1] == [")"]:
-                block = ""
-            elif words and not words[0].startswith("//"):
-                kept.append(f"{block} {line.strip()}")
-        elif words[:1] in (["replace"], ["exclude"]):
-            if words[1:] == ["("]:
-                block = words[0]
-            else:
-                kept.append(line.strip())
-    return "".join(f"{line}\n" for line in kept if "=> ." not in line)
+    def __init__(self, go: Path, folder: Path, timeout_s: float) -> None:
+        self._go = go
+        self._folder = folder
+        self._timeout_s = timeout_s
+        self._deadline_s = time.monotonic() + timeout_s
+        path = f"{go.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        self._environment: Mapping[str, str] = {**os.environ, **_SETTINGS, "PATH": path}
 
-
-def _run(
-    command: list[str], folder: Path, environment: Mapping[str, str], deadline_s: float
-) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
+    def __call__(self, arguments: Sequence[str], folder: Path | None = None) -> str:
+        """Return what it prints; raises CannotInstall."""
+        process = subprocess.Popen(
+            [str(self._go), *arguments],
+            cwd=folder or self._folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=max(0.1, deadline_s - time.monotonic()),
-            check=False,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise CannotInstall("not built within the time that was given") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "downloading" not in line]
-        said = lines[0][:300] if lines else f"exit code {done.returncode}"
-        raise CannotInstall(f"{Path(command[0]).name} {command[1]}: {said}")
-    return done.stdout.strip()
+        try:
+            left_s = max(0.0, self._deadline_s - time.monotonic())
+            output, errors = process.communicate(timeout=left_s)
+        except subprocess.TimeoutExpired:
+            raise CannotInstall(f"not built within {self._timeout_s:.0f} s") from None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # the compilers, too
+                process.communicate()
+        if process.returncode:
+            lines = [line for line in errors.splitlines() if "downloading" not in line]
+            said = lines[0][:300] if lines else f"exit code {process.returncode}"
+            raise CannotInstall(f"go {arguments[0]}: {said}")
+        return output
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build what is missing, and say of each what became of it; returns 0 whatever did."""
+    parser = argparse.ArgumentParser(description="Build the back ends of the tests.")
+    parser.add_argument(
+        "--limit", type=float, default=LIMIT_S, metavar="SECONDS", help="for all of them together"
+    )
+    deadline_s = time.monotonic() + parser.parse_args(argv).limit
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    for recipe in RECIPES:
+        begin_s = time.monotonic()
+        was_there = recipe.path().exists()
+        try:
+            install(recipe, timeout_s=deadline_s - begin_s)
+        except CannotInstall as reason:
+            said = f"cannot be installed: {reason}"
+        else:
+            took_s = time.monotonic() - begin_s
+            said = "is installed" if was_there else f"built in {took_s:.0f} s"
+        print(f"{recipe.name} {recipe.version}: {said}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

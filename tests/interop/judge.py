@@ -38,6 +38,13 @@ def judge(backend: Backend, history: History, pushed: Pushed) -> Iterator[Findin
     """Yield every comparison."""
     yield _same("points rejected", 0, pushed.rejected)
     yield from _points(backend, pushed)
+    yield from amounts(backend, history)
+    energy = backend.series(table.ENERGY)
+    yield from _attributes(energy, backend.series(table.DOMAIN_ENERGY))
+
+
+def amounts(backend: Backend, history: History) -> Iterator[Finding]:
+    """Yield how much there is of everything, and of nothing twice."""
     energy = backend.series(table.ENERGY)
     yield _same("energy of components, stored and found, uJ", history.stored_uj, grown_uj(energy))
     host_j = grown_uj(backend.series(table.HOST_ENERGY)) // UJ_PER_J
@@ -46,7 +53,6 @@ def judge(backend: Backend, history: History, pushed: Pushed) -> Iterator[Findin
     is_near = 0 <= stored_j - host_j <= len(NAMES)  # each host's sum is rounded down
     yield Finding("energy of hosts, whole joules", f"{stored_j} J", found, is_near)
     yield from _quantile(backend, history)
-    yield from _attributes(energy, backend.series(table.DOMAIN_ENERGY))
     yield from _gaps(backend, history)
 
 

@@ -21,6 +21,7 @@ from chipwatt.core import log
 from chipwatt.core.errors import ConfigError, InvalidPayload
 
 MODE = 0o660
+_ANSWER_S = 1.0
 _LEFT = 1
 """In place of the exit code, which only the process that started it is told."""
 _CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
@@ -121,6 +122,7 @@ def _listen(path: Path) -> socket.socket:
 
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_ANSWER_S)  # a live one may have as many waiting as it lets wait
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from chipwatt.collector.rings import RING_S, HostStates, Rings, Seconds
-from chipwatt.collector.store.contract import Block, HostRow, IncomingBatch
+from chipwatt.collector.store.contract import Block, HostRow, IncomingBatch, last_heard
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.codec import window_from_row
 from chipwatt.core.columns import SectionKind
@@ -54,7 +54,8 @@ class Latest:
         with self._lock:
             for host in hosts:
                 row = self._row(host.host)
-                self._heard_unix_ns[row] = max(self._heard_unix_ns[row], host.last_seen_unix_ns)
+                known = self._heard_unix_ns[row]
+                self._heard_unix_ns[row] = last_heard(known, host.last_seen_unix_ns)
                 if self._names.get(host.host, "") != host.name:
                     self._names[host.host] = host.name
                     self._ids[host.name] = host.host
@@ -150,7 +151,7 @@ class Latest:
             parts: list[tuple[Array, Table]] = []
             for host, heard_unix_ns, tables in batches:
                 row = self._row(host)
-                self._heard_unix_ns[row] = max(self._heard_unix_ns[row], heard_unix_ns)
+                self._heard_unix_ns[row] = last_heard(self._heard_unix_ns[row], heard_unix_ns)
                 if SectionKind.DEVICE_WINDOW in tables:
                     self._take_windows(row, tables)
                 if SectionKind.HOST_SECOND in tables:

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from chipwatt.collector.config import CollectorConfig
+from chipwatt.collector.forecast.contract import Calibration
 from chipwatt.collector.otlp.config import Destination
 from chipwatt.collector.otlp.export import Exporter
 from chipwatt.collector.otlp.request import Request, points_of
@@ -34,6 +35,7 @@ CURSOR = "/metrics"
 _log = get(__name__)
 Listener = Callable[[Sequence[IncomingBatch]], None]
 Status = Callable[[], GetCollectorStatusResponse]
+Calibrations = Callable[[], Sequence[Calibration]]
 
 
 class ToScrape:
@@ -72,6 +74,7 @@ class MetricsOut:
     async def open(
         self,
         status: Status,
+        calibrations: Calibrations,
         listeners: list[Listener],
         stack: AsyncExitStack,
     ) -> list[tuple[str, Coroutine[Any, Any, None]]]:
@@ -86,7 +89,8 @@ class MetricsOut:
             _log.info("metrics are served", address=self.address)
         work = []
         if self._config.own_metrics and self.is_on:
-            work.append(("own metrics", self._report(self._measured(status, listeners, stack))))
+            report = self._measured(status, calibrations, listeners, stack)
+            work.append(("own metrics", self._report(report)))
         if self._scrape is not None:
             exporter = Exporter(
                 self._store,
@@ -98,13 +102,23 @@ class MetricsOut:
             work.append(("metrics page", exporter.run()))
         return work
 
-    def _measured(self, status: Status, listeners: list[Listener], stack: AsyncExitStack) -> Report:
+    def _measured(
+        self,
+        status: Status,
+        calibrations: Calibrations,
+        listeners: list[Listener],
+        stack: AsyncExitStack,
+    ) -> Report:
         # The SDK costs memory and time to start, which nobody pays who exports nothing.
         from chipwatt.collector.telemetry.meter import CollectorMeter
 
         unix_ns = self._clock.unix_ns
         meter = CollectorMeter(
-            status, instance=socket.gethostname(), version=self._version, unix_ns=unix_ns
+            status,
+            instance=socket.gethostname(),
+            version=self._version,
+            unix_ns=unix_ns,
+            calibrations=calibrations,
         )
         stack.callback(meter.close)
         namespace = self._config.otlp.namespace

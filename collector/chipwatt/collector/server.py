@@ -34,6 +34,7 @@ from chipwatt.collector.listening import (
 )
 from chipwatt.collector.metrics_out import MetricsOut
 from chipwatt.collector.otlp.export import Exporter, together
+from chipwatt.collector.otlp.links import link_to
 from chipwatt.collector.placement.assembly import TICK_S, Placement
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.collector.placement.topology_file import load_topology
@@ -108,7 +109,7 @@ class Collector:
         address = bind(server, config)
         self._executor = ThreadPoolExecutor(READERS, "read")
         stack.callback(self._executor.shutdown)
-        store = await self._in_thread(SqliteStore, config.store_config())
+        store = await self._in_thread(SqliteStore, config.store_config(), self._clock.mono_ns)
         stack.callback(store.close)
         latest = Latest()
         placement = await self._in_thread(
@@ -132,7 +133,8 @@ class Collector:
         ]
         status = self._serve(server, store, latest, ingest, exporters, placement)
         metrics = MetricsOut(config, store, self._clock, self._executor)
-        for name, work in await metrics.open(status, ingest.committer.on_committed, stack):
+        told, calibrations = ingest.committer.on_committed, placement.outlooks.calibrations
+        for name, work in await metrics.open(status, calibrations, told, stack):
             self._background(name, work)
         for exporter in exporters:
             self._background(exporter.name, exporter.run())
@@ -265,6 +267,8 @@ def check(config: CollectorConfig) -> list[str]:
     if config.tls.is_set:
         server_credentials(config.tls)
     Enrolment(config).check()
+    for destination in config.otlp.destinations():
+        link_to(destination)
     return topology_warnings(topology)
 
 

@@ -14,6 +14,8 @@ POD = "pod"
 DRAW_MW = {POD: 5_000, "cpu": 6_000, "nvidia.com/gpu": 700_000, "amd.com/gpu": 750_000}
 """Peak of one of each: a core of a 64-core server part of 400 W, an H100 SXM, an MI300X."""
 MOST_KEPT = 20_000
+_MOST_MW = 10**15
+"""As much as a collector takes; nothing has room for it."""
 
 
 class Demands:
@@ -48,4 +50,4 @@ class Demands:
         requested = sum(
             -(-milli * self._draw_mw[name] // 1000) for name, milli in pod.requests_milli.items()
         )
-        return max(1, self._draw_mw.get(POD, 0) + requested)
+        return min(max(1, self._draw_mw.get(POD, 0) + requested), _MOST_MW)

@@ -29,12 +29,16 @@ _CLASS = re.compile(r"[0-9a-fA-F]{32}")
 _UID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _NODE = re.compile(r"[0-9A-Za-z._-]{1,253}")
 _REPLICAS = re.compile(r"[1-9][0-9]{0,3}")
-_QUANTITY = re.compile(r"(\d{1,12}(?:\.\d{0,9})?)(n|u|m|k|M|G|Ki|Mi|Gi)?", re.ASCII)
+_QUANTITY = re.compile(
+    r"\+?(\d+\.?\d*|\.\d+)(?:([numkMGTPE]|[KMGTPE]i)|([eE][+-]?\d{1,5}))?", re.ASCII
+)
+"""As in k8s.io/apimachinery/pkg/api/resource; negative ones never reach a scheduler."""
 _SUFFIX = {
-    None: Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
-    "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9),
-    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30),
-}  # fmt: skip
+    **{sign: Decimal(10) ** (3 * n) for n, sign in enumerate(("n", "u", "m", "", *"kMGTPE"), -3)},
+    **{f"{sign}i": Decimal(1024) ** n for n, sign in enumerate("KMGTPE", 1)},
+}
+_MOST_MILLI = 10**15
+"""A request for more than 10^12 of a thing is one for so many: no node has them."""
 
 
 def question(body: bytes, resources: Collection[str]) -> Question | Unusable:
@@ -123,25 +127,40 @@ def _pod(given: Mapping[str, Any], resources: Collection[str]) -> Pod | None:
 
 
 def _requests(spec: Mapping[str, Any], resources: Collection[str]) -> dict[str, int]:
-    """Return what a pod may use at once: all its containers, or the largest that runs before."""
+    """Return what a pod may use at once.
+
+    That is all its containers or the largest that runs before them, either beside its
+    sidecars; or what it requests as a whole.
+    """
+    before = _list(spec.get("initContainers"))
+    beside = [item for item in before if _stays(item)]
+    before = [item for item in before if not _stays(item)]
     found = {}
     for name in resources:
-        together = sum(_quantities(spec.get("containers"), name))
-        before = max(_quantities(spec.get("initContainers"), name), default=0)
-        if most := max(together, before):
+        sidecars = sum(_quantities(beside, name))
+        together = sum(_quantities(_list(spec.get("containers")), name))
+        first = max(_quantities(before, name), default=0)
+        whole = sum(_quantities([spec], name))
+        if most := max(sidecars + max(together, first), whole):
             found[name] = most
     return found
 
 
-def _quantities(containers: object, name: str) -> list[int]:
+def _stays(container: object) -> bool:
+    """Return whether an init container runs on beside the others."""
+    return isinstance(container, dict) and container.get("restartPolicy") == "Always"
+
+
+def _quantities(containers: list[Any], name: str) -> list[int]:
     """Return what each container requests of a resource, in thousandths; rounded up."""
     found = []
-    for container in _list(containers):
+    for container in containers:
         resources = _part(container, "resources")
         given = _part(resources, "requests").get(name, _part(resources, "limits").get(name))
         match = _QUANTITY.fullmatch(str(given)) if given is not None else None
         if match is not None:
-            found.append(math.ceil(Decimal(match[1]) * _SUFFIX[match[2]] * 1000))
+            number = Decimal(match[1] + (match[3] or "")) * _SUFFIX[match[2] or ""]
+            found.append(math.ceil(min(number * 1000, Decimal(_MOST_MILLI))))
     return found
 
 

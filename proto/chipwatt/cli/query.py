@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from chipwatt.cli import options, rows
+from chipwatt.cli import books, options, rows
 from chipwatt.cli.quantities import energy_text, power_text, share_text
 from chipwatt.cli.tables import Table, show
 from chipwatt.cli.tally import sensor_name
@@ -30,11 +30,12 @@ def add_parser(subparsers: Any) -> None:
     """Add ``query`` to the command line."""
     parser = subparsers.add_parser(
         "query",
-        help="stored windows, seconds, gaps and conflicts as table or JSON",
+        help="stored windows, seconds, gaps, conflicts, and the books' status",
         description="Print what a collector has stored: device windows, host seconds, gaps (and "
-        "those that have not ended), or batches put aside because they contradict stored ones.",
+        "those that have not ended), batches put aside because they contradict stored ones, or the "
+        "collector's own status.",
     )
-    parser.add_argument("what", choices=("windows", "seconds", "gaps", "conflicts"))
+    parser.add_argument("what", choices=("windows", "seconds", "gaps", "conflicts", "status"))
     options.add_last(parser, "1min")
     options.add_host(parser)
     parser.add_argument("--device", default="", help="windows: this device only, e.g. cpu/0")
@@ -57,6 +58,9 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what is stored, oldest first."""
     with options.client(args) as collector:
+        if args.what == "status":
+            books.show_status(collector.status(), as_json=args.json)
+            return 0
         if args.what == "conflicts":
             host = options.pick_host(collector, args.host).host_id if args.host else ""
             _print(collector.conflicts(host), _CONFLICT_HEADINGS, args.json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -97,7 +98,7 @@ class Channel:
             )
         self._looked_s = time.monotonic()
         self._stubs: dict[object, Any] = {}
-        self._lock = threading.Lock()
+        self._closing = threading.Lock()
         self._is_closed = False
         # Only one channel of a process may share a connection, or a closed one lingers.
         self._options = [
@@ -122,8 +123,8 @@ class Channel:
         self.close()
 
     def close(self) -> None:
-        """Close the channel; answers that are still awaited raise RequestCancelled."""
-        with self._lock:
+        """Close the channel; what is still awaited, or asked later, raises RequestCancelled."""
+        with self._closing:
             self._is_closed = True
             self._channel.close()
 
@@ -137,22 +138,27 @@ class Channel:
     def _stub(self, kind: Callable[[grpc.Channel], Stub]) -> Stub:
         """Return the stub of a service on a channel with the certificates of now.
 
-        Raises ValueError once the channel is closed.
+        Raises RequestCancelled once the channel is closed.
         """
         now_s = time.monotonic()
-        with self._lock:
-            if self._is_closed:  # gRPC crashes where a stub is made on a closed channel
-                raise ValueError("the client is closed")
+        with self._closing:
+            # grpc crashes the process where a stub is made on a closed channel.
+            self._check_open()
             if self._renewals is not None and now_s - self._looked_s >= _LOOK_EVERY_S:
                 self._looked_s = now_s
                 if self._renewals.is_renewed():
-                    # Not closed: calls under way hold the older one, which ends with the last.
-                    self._channel = self._open()
-                    self._stubs.clear()
+                    with suppress(ConfigError):  # replaced once more: at the next look
+                        # Not closed: calls under way hold the older one, which ends with the last.
+                        self._channel = self._open()
+                        self._stubs.clear()
             if kind not in self._stubs:
                 self._stubs[kind] = kind(self._channel)
             stub: Stub = self._stubs[kind]
             return stub
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RequestCancelled("this client is closed; open another one")
 
     def _call(
         self, method: Callable[..., Response], request: object, timeout_s: float | None = None
@@ -162,6 +168,9 @@ class Channel:
             return method(request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise self._sentence(error, timeout_s) from None
+        except ValueError:
+            self._check_open()
+            raise
 
     def _sentence(self, error: Any, timeout_s: float) -> ChipwattError:
         # grpc raises what is RpcError and Call at once; its types cannot say so.

@@ -153,6 +153,8 @@ class NodeEffect:
     exceed_after_ppm: int
     unlimited: bool
     """No budget on the way up: headroom means nothing."""
+    first_violated_id: str = ""
+    """The node itself or the nearest above it whose budget would be exceeded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import grpc
 
 from chipwatt.client import decisions as d
 from chipwatt.client import placement_values as v
-from chipwatt.client.channel import Channel, InvalidRequest
+from chipwatt.client.channel import Channel
 from chipwatt.client.reading import number, read, write
+from chipwatt.client.reading import request as asked
 from chipwatt.v1 import placement_pb2 as pb
 from chipwatt.v1 import placement_pb2_grpc
 
@@ -41,12 +42,14 @@ class PlacementClient(Channel):
         self, root_id: str = "", *, depth: int = 0, as_of_unix_ns: int = 0
     ) -> v.TopologyInfo:
         """Return the power topology, or what hangs on one node of it, ``depth`` levels down."""
-        request = pb.GetTopologyRequest(root_id=root_id, depth=depth, as_of_unix_ns=as_of_unix_ns)
+        request = asked(
+            pb.GetTopologyRequest, root_id=root_id, depth=depth, as_of_unix_ns=as_of_unix_ns
+        )
         return read(v.TopologyInfo, self._call(self._placement.GetTopology, request))
 
     def watch_topology(self, root_id: str = "", *, depth: int = 0) -> Iterator[v.TopologyInfo]:
         """Return the topology now and again whenever its file is loaded anew; has no deadline."""
-        request = pb.WatchTopologyRequest(root_id=root_id, depth=depth)
+        request = asked(pb.WatchTopologyRequest, root_id=root_id, depth=depth)
         for response in self._stream(self._placement.WatchTopology, request):
             yield read(v.TopologyInfo, response.topology)
 
@@ -60,7 +63,8 @@ class PlacementClient(Channel):
         include_reservations: bool = True,
     ) -> tuple[v.HeadroomInfo, ...]:
         """Return power and headroom of these nodes; of every node where none is named."""
-        request = pb.GetHeadroomRequest(
+        request = asked(
+            pb.GetHeadroomRequest,
             node_ids=node_ids,
             horizon_s=horizons_s,
             quantile_ppm=quantiles_ppm,
@@ -80,8 +84,11 @@ class PlacementClient(Channel):
         resolution_s: int = 0,
     ) -> v.PeakInfo:
         """Return how high a node, or one workload of a class, will go within ``horizon_s``."""
-        request = pb.PredictPeakRequest(
-            horizon_s=horizon_s, quantile_ppm=quantiles_ppm, resolution_s=resolution_s
+        request = asked(
+            pb.PredictPeakRequest,
+            horizon_s=horizon_s,
+            quantile_ppm=quantiles_ppm,
+            resolution_s=resolution_s,
         )
         if class_id:
             request.class_id = class_id
@@ -91,7 +98,7 @@ class PlacementClient(Channel):
 
     def profile(self, class_id: str, *, hw_class: str = "", phase: str = "") -> v.ProfilesInfo:
         """Return what workloads of a class draw, as the one profile of the answer."""
-        request = pb.GetProfileRequest(class_id=class_id, hw_class=hw_class)
+        request = asked(pb.GetProfileRequest, class_id=class_id, hw_class=hw_class)
         _put_word(request, "phase", phase)
         response = self._call(self._placement.GetProfile, request)
         return v.ProfilesInfo(
@@ -100,7 +107,7 @@ class PlacementClient(Channel):
 
     def profiles(self, *, hw_class: str = "") -> v.ProfilesInfo:
         """Return every profile with enough windows behind it."""
-        request = pb.ListProfilesRequest(hw_class=hw_class)
+        request = asked(pb.ListProfilesRequest, hw_class=hw_class)
         return read(v.ProfilesInfo, self._call(self._placement.ListProfiles, request))
 
     def rank(
@@ -115,7 +122,8 @@ class PlacementClient(Channel):
         timeout_s: float | None = None,
     ) -> d.Ranking:
         """Return how well each host would do, best first; of every host where none is named."""
-        request = pb.RankCandidatesRequest(
+        request = asked(
+            pb.RankCandidatesRequest,
             demand=write(demand, pb.Demand()),
             candidates=candidates,
             horizon_s=horizon_s,
@@ -136,13 +144,14 @@ class PlacementClient(Channel):
         quantile_ppm: int = 0,
     ) -> d.WhatIfInfo:
         """Return what the changes, made together, would do; nothing of it is kept."""
-        request = pb.WhatIfRequest(
-            snapshot_id=snapshot_id, horizon_s=horizon_s, quantile_ppm=quantile_ppm
+        request = asked(
+            pb.WhatIfRequest,
+            snapshot_id=snapshot_id,
+            horizon_s=horizon_s,
+            quantile_ppm=quantile_ppm,
         )
         for change in changes:
-            part = getattr(request.changes.add(), _CHANGES[type(change)])
-            part.SetInParent()
-            write(change, part)
+            write(change, getattr(request.changes.add(), _CHANGES[type(change)]))
         return read(d.WhatIfInfo, self._call(self._placement.WhatIf, request))
 
     def reserve(
@@ -161,7 +170,8 @@ class PlacementClient(Channel):
         The same key with the same body gives the same reservation again. Raises
         NoRoom where a budget would be exceeded, AlreadyTaken for the key of another body.
         """
-        request = pb.ReserveRequest(
+        request = asked(
+            pb.ReserveRequest,
             idempotency_key=idempotency_key,
             node_id=node_id,
             demand=write(demand, pb.Demand()),
@@ -176,13 +186,13 @@ class PlacementClient(Channel):
         self, reservation_id: str, workload_id: str, *, timeout_s: float | None = None
     ) -> d.Reservation:
         """Bind a reservation to a workload (32 hexadecimal digits); it no longer expires."""
-        request = pb.CommitRequest(reservation_id=reservation_id, workload_id=workload_id)
+        request = asked(pb.CommitRequest, reservation_id=reservation_id, workload_id=workload_id)
         response = self._call(self._placement.Commit, request, timeout_s)
         return read(d.Reservation, response.reservation)
 
     def release(self, reservation_id: str, *, timeout_s: float | None = None) -> d.Reservation:
         """Give a reservation's power back."""
-        request = pb.ReleaseRequest(reservation_id=reservation_id)
+        request = asked(pb.ReleaseRequest, reservation_id=reservation_id)
         response = self._call(self._placement.Release, request, timeout_s)
         return read(d.Reservation, response.reservation)
 
@@ -190,7 +200,7 @@ class PlacementClient(Channel):
         self, node_id: str = "", *, state: str = "", timeout_s: float | None = None
     ) -> tuple[d.Reservation, ...]:
         """Return reservations at a node or all, held and committed where no state is named."""
-        request = pb.ListReservationsRequest(node_id=node_id)
+        request = asked(pb.ListReservationsRequest, node_id=node_id)
         _put_word(request, "state", state)
         response = self._call(self._placement.ListReservations, request, timeout_s)
         return tuple(read(d.Reservation, message) for message in response.reservations)
@@ -203,7 +213,7 @@ class PlacementClient(Channel):
         resume_token: str = "",
     ) -> Iterator[d.EventNotice]:
         """Return events as they come, after ``resume_token`` or from now on; has no deadline."""
-        request = pb.WatchPowerEventsRequest(resume_token=resume_token)
+        request = asked(pb.WatchPowerEventsRequest, resume_token=resume_token)
         _put_selector(selector, request)
         _put_word(request, "min_severity", min_severity)
         for response in self._stream(self._placement.WatchPowerEvents, request):
@@ -219,7 +229,8 @@ class PlacementClient(Channel):
         throttled_s: int = 0,
     ) -> int:
         """Say what became of a decision; returns how many such the collector has."""
-        request = pb.SubmitFeedbackRequest(
+        request = asked(
+            pb.SubmitFeedbackRequest,
             placement_id=placement_id,
             chosen_host_id=chosen_host_id,
             capped=capped,
@@ -230,15 +241,16 @@ class PlacementClient(Channel):
 
     def site_factors(self, site_id: str) -> v.SiteFactors:
         """Return a site's PUE, water and carbon."""
-        request = pb.GetSiteFactorsRequest(site_id=site_id)
+        request = asked(pb.GetSiteFactorsRequest, site_id=site_id)
         return read(v.SiteFactors, self._call(self._placement.GetSiteFactors, request).factors)
 
     def put_site_factors(self, factors: v.SiteFactors) -> v.SiteFactors:
         """Give a site's PUE, water and carbon; returns them as they are kept."""
-        request = pb.PutSiteFactorsRequest(factors=write(factors, pb.SiteFactors()))
+        request = asked(pb.PutSiteFactorsRequest, factors=write(factors, pb.SiteFactors()))
         return read(v.SiteFactors, self._call(self._placement.PutSiteFactors, request).factors)
 
     def _stream(self, method: Any, request: Any) -> Iterator[Any]:
+        self._check_open()
         call = method(request)
         try:
             yield from call
@@ -266,17 +278,10 @@ def _headroom(message: pb.Headroom) -> v.HeadroomInfo:
 
 def _put_selector(selector: v.Selector | None, request: Any) -> None:
     """Fill the request's selector; raises InvalidRequest for a kind that does not exist."""
-    if selector is None:
-        return
-    try:
+    if selector is not None:
         write(selector, request.selector)
-    except ValueError as error:
-        raise InvalidRequest(str(error)) from None
 
 
 def _put_word(request: Any, field: str, word: str) -> None:
     """Set an enum by its word, "" for none; raises InvalidRequest for a word that is none."""
-    try:
-        setattr(request, field, number(word, request.DESCRIPTOR.fields_by_name[field]))
-    except ValueError as error:
-        raise InvalidRequest(str(error)) from None
+    setattr(request, field, number(word, request.DESCRIPTOR.fields_by_name[field]))

@@ -10,12 +10,14 @@ from __future__ import annotations
 import operator
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+from chipwatt.client.channel import InvalidRequest
 
 T = TypeVar("T")
 _IN_CAPITALS = ("Predictor", "Quality")
@@ -29,7 +31,12 @@ def read(cls: type[T], message: Any) -> T:
 
 
 def write(value: Any, message: Any) -> Any:
-    """Fill ``message`` with the dataclass and return it. Raises ValueError for an unknown word."""
+    """Fill ``message`` with the dataclass and return it.
+
+    The message is set within another one even where all of the dataclass is 0. Raises
+    InvalidRequest for an unknown word, or what the field cannot hold.
+    """
+    message.SetInParent()
     for field in fields(value):
         content = getattr(value, field.name)
         if not content:  # what is not set says the same, and chooses none of a oneof
@@ -40,11 +47,35 @@ def write(value: Any, message: Any) -> Any:
         elif isinstance(content, tuple):
             _extend(getattr(message, field.name), content, descriptor)
         elif is_dataclass(content):
-            getattr(message, field.name).SetInParent()
             write(content, getattr(message, field.name))
         else:
-            setattr(message, field.name, number(content, descriptor))
+            _set(message, field.name, number(content, descriptor))
     return message
+
+
+def request(cls: type[T], **contents: Any) -> T:
+    """Return a message of these fields. Raises InvalidRequest for what one cannot hold."""
+    message: Any = cls()
+    for name, content in contents.items():
+        if hasattr(content, "DESCRIPTOR"):
+            getattr(message, name).CopyFrom(content)
+        elif isinstance(content, str) or not isinstance(content, Iterable):
+            _set(message, name, content)
+        else:
+            _guard(name, content, getattr(message, name).extend)
+    made: T = message
+    return made
+
+
+def _set(message: Any, name: str, content: object) -> None:
+    _guard(name, content, lambda item: setattr(message, name, item))
+
+
+def _guard(name: str, content: object, put: Callable[[Any], None]) -> None:
+    try:
+        put(content)
+    except (AttributeError, TypeError, ValueError):
+        raise InvalidRequest(f"{name}: {content!r:.80} is nothing that can be sent") from None
 
 
 def word(value: int, enum: EnumDescriptor) -> str:
@@ -60,14 +91,14 @@ def words(enum: EnumDescriptor) -> tuple[str, ...]:
 def number(content: Any, descriptor: FieldDescriptor) -> Any:
     """Return a word as the number of the field's enum, other content as it is.
 
-    Raises ValueError that names the field and the words it takes.
+    Raises InvalidRequest that names the field and the words it takes.
     """
     enum = descriptor.enum_type
     if enum is None:
         return content
     name = _prefix(enum) + (str(content).upper() or "UNSPECIFIED")
     if name not in enum.values_by_name:
-        raise ValueError(f"{descriptor.name}: {content!r} is none of {', '.join(words(enum))}")
+        raise InvalidRequest(f"{descriptor.name}: {content!r} is none of {', '.join(words(enum))}")
     return enum.values_by_name[name].number
 
 
@@ -76,7 +107,7 @@ def _extend(into: Any, contents: tuple[Any, ...], descriptor: FieldDescriptor) -
         if is_dataclass(content):
             write(content, into.add())
         else:
-            into.append(number(content, descriptor))
+            _guard(descriptor.name, number(content, descriptor), into.append)
 
 
 def _prefix(enum: EnumDescriptor) -> str:

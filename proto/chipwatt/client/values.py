@@ -122,6 +122,6 @@ class CollectorStatus:
     """Why nothing can be stored at present; empty where it can."""
     store_failures: int = 0
     damaged: int = 0
-    """Blocks, parts and files that could not be read back."""
+    """Places of the store that are damaged; of lost rows ``gaps`` tells the energy."""
     streams_shed: int = 0
     """Streams sent away for want of room; their agents keep everything and come again."""

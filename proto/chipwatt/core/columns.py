@@ -165,7 +165,7 @@ COLUMNS: Final[dict[SectionKind, tuple[ColumnSpec, ...]]] = {
         *_time(),
         ColumnSpec(6, "lower_uj", "<u8", "uJ", 0, MAX_ENERGY_UJ),
         ColumnSpec(7, "upper_uj", "<u8", "uJ", 0, MAX_ENERGY_UJ),
-        ColumnSpec(8, "reason", "<u1", "GapReason", 1, 7),
+        ColumnSpec(8, "reason", "<u1", "GapReason", 1, 8),
         _statistic(9),
     ),
     SectionKind.SENSOR: (

@@ -84,6 +84,8 @@ class GapReason(IntEnum):
     PERMISSION_LOST = 5
     SPOOL_DAMAGED = 6
     IMPLAUSIBLE = 7
+    STORE_DAMAGED = 8
+    """The collector had it and lost it: damage to its store."""
 
 
 class AbsentReason(IntEnum):

@@ -262,9 +262,11 @@ class Calibration(google.protobuf.message.Message):
     coverage_7d_ppm: builtins.int
     """Share of the last seven days' peaks that stayed at or below the prediction; of the
     quantile asked for, or the nearest that is scored. 0 where none has closed yet.
+    Of RankCandidates, once 20 placements at the quantile were reported on within seven days:
+    the share of them under which no budget was exceeded.
     """
     scores: builtins.int
-    """Scores behind the margin."""
+    """Scores behind the margin; of RankCandidates, where coverage is of placements, their number."""
     def __init__(
         self,
         *,
@@ -345,6 +347,9 @@ class Breaker(google.protobuf.message.Message):
     TRIP_CURVE_ID_FIELD_NUMBER: builtins.int
     CONTINUOUS_MW_FIELD_NUMBER: builtins.int
     trip_curve_id: builtins.str
+    """"iec-standard-inverse", "iec-very-inverse" or "iec-extremely-inverse" of IEC 60255-151,
+    with a time multiplier as in "iec-very-inverse@0.5"; empty: nobody said.
+    """
     continuous_mw: builtins.int
     def __init__(
         self,
@@ -756,7 +761,9 @@ class PredictPeakResponse(google.protobuf.message.Message):
     time_of_peak_unix_ns: builtins.int
     """When the time-of-day template has its top within the horizon; 0: no template yet."""
     base_mw: builtins.int
-    """The first peak's parts: level, time of day, margin. They sum to it before clipping."""
+    """The first peak's parts: level, time of day, margin. They sum to it before clipping. Of a
+    class: the mean, nothing, and what the peaks of its minutes exceed it by.
+    """
     time_of_day_mw: builtins.int
     margin_mw: builtins.int
     @property
@@ -1064,7 +1071,7 @@ class RankCandidatesRequest(google.protobuf.message.Message):
     def demand(self) -> Global___Demand: ...
     @property
     def candidates(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Host nodes by id; empty: all."""
+        """Host nodes by id; empty: all. A request has 1 MiB at most."""
 
     @property
     def objective(self) -> Global___Objective: ...
@@ -1351,7 +1358,9 @@ class WhatIfRequest(google.protobuf.message.Message):
     HORIZON_S_FIELD_NUMBER: builtins.int
     QUANTILE_PPM_FIELD_NUMBER: builtins.int
     snapshot_id: builtins.str
-    """Empty: now."""
+    """Empty: now. A snapshot is kept for a minute at most, and answers for the horizons that
+    somebody asked for while it was the newest.
+    """
     horizon_s: builtins.int
     quantile_ppm: builtins.int
     @property
@@ -1380,6 +1389,7 @@ class NodeEffect(google.protobuf.message.Message):
     EXCEED_BEFORE_PPM_FIELD_NUMBER: builtins.int
     EXCEED_AFTER_PPM_FIELD_NUMBER: builtins.int
     UNLIMITED_FIELD_NUMBER: builtins.int
+    FIRST_VIOLATED_ID_FIELD_NUMBER: builtins.int
     node_id: builtins.str
     peak_before_mw: builtins.int
     peak_after_mw: builtins.int
@@ -1389,6 +1399,8 @@ class NodeEffect(google.protobuf.message.Message):
     """Probability that the budget is exceeded within the horizon."""
     exceed_after_ppm: builtins.int
     unlimited: builtins.bool
+    first_violated_id: builtins.str
+    """The node itself or the nearest above it whose budget the changes would exceed; empty: none."""
     def __init__(
         self,
         *,
@@ -1400,8 +1412,9 @@ class NodeEffect(google.protobuf.message.Message):
         exceed_before_ppm: builtins.int = ...,
         exceed_after_ppm: builtins.int = ...,
         unlimited: builtins.bool = ...,
+        first_violated_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["exceed_after_ppm", b"exceed_after_ppm", "exceed_before_ppm", b"exceed_before_ppm", "headroom_after_mw", b"headroom_after_mw", "headroom_before_mw", b"headroom_before_mw", "node_id", b"node_id", "peak_after_mw", b"peak_after_mw", "peak_before_mw", b"peak_before_mw", "unlimited", b"unlimited"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["exceed_after_ppm", b"exceed_after_ppm", "exceed_before_ppm", b"exceed_before_ppm", "first_violated_id", b"first_violated_id", "headroom_after_mw", b"headroom_after_mw", "headroom_before_mw", b"headroom_before_mw", "node_id", b"node_id", "peak_after_mw", b"peak_after_mw", "peak_before_mw", b"peak_before_mw", "unlimited", b"unlimited"]) -> None: ...
 
 Global___NodeEffect: typing_extensions.TypeAlias = NodeEffect
 
@@ -1415,14 +1428,20 @@ class WhatIfResponse(google.protobuf.message.Message):
     PROVENANCE_FIELD_NUMBER: builtins.int
     UNPOWERED_IDS_FIELD_NUMBER: builtins.int
     first_violated_id: builtins.str
-    """Empty: none."""
+    """The first of them, parents first, whose budget would be exceeded; empty: none."""
     snapshot_id: builtins.str
     @property
     def effects(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___NodeEffect]:
-        """Nodes whose peak or room changes, parents first."""
+        """Nodes whose own peak, budget or reservations change, parents first. What hangs beneath
+        them has less or more room through them and is not told.
+        """
 
     @property
-    def provenance(self) -> Global___Provenance: ...
+    def provenance(self) -> Global___Provenance:
+        """Of the snapshot; the predictor is that of the node with the least room after, calibration
+        how such predictions have held by now.
+        """
+
     @property
     def unpowered_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Nodes that nothing feeds any more."""
@@ -1590,15 +1609,19 @@ class CommitResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RESERVATION_FIELD_NUMBER: builtins.int
+    PROVENANCE_FIELD_NUMBER: builtins.int
     @property
     def reservation(self) -> Global___Reservation: ...
+    @property
+    def provenance(self) -> Global___Provenance: ...
     def __init__(
         self,
         *,
         reservation: Global___Reservation | None = ...,
+        provenance: Global___Provenance | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["reservation", b"reservation"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["reservation", b"reservation"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["provenance", b"provenance", "reservation", b"reservation"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["provenance", b"provenance", "reservation", b"reservation"]) -> None: ...
 
 Global___CommitResponse: typing_extensions.TypeAlias = CommitResponse
 
@@ -1622,15 +1645,19 @@ class ReleaseResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RESERVATION_FIELD_NUMBER: builtins.int
+    PROVENANCE_FIELD_NUMBER: builtins.int
     @property
     def reservation(self) -> Global___Reservation: ...
+    @property
+    def provenance(self) -> Global___Provenance: ...
     def __init__(
         self,
         *,
         reservation: Global___Reservation | None = ...,
+        provenance: Global___Provenance | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["reservation", b"reservation"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["reservation", b"reservation"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["provenance", b"provenance", "reservation", b"reservation"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["provenance", b"provenance", "reservation", b"reservation"]) -> None: ...
 
 Global___ReleaseResponse: typing_extensions.TypeAlias = ReleaseResponse
 
@@ -1658,14 +1685,19 @@ class ListReservationsResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RESERVATIONS_FIELD_NUMBER: builtins.int
+    PROVENANCE_FIELD_NUMBER: builtins.int
     @property
     def reservations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Reservation]: ...
+    @property
+    def provenance(self) -> Global___Provenance: ...
     def __init__(
         self,
         *,
         reservations: collections.abc.Iterable[Global___Reservation] | None = ...,
+        provenance: Global___Provenance | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["reservations", b"reservations"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["provenance", b"provenance"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["provenance", b"provenance", "reservations", b"reservations"]) -> None: ...
 
 Global___ListReservationsResponse: typing_extensions.TypeAlias = ListReservationsResponse
 
@@ -1686,6 +1718,7 @@ class CapAdvice(google.protobuf.message.Message):
     order: builtins.int
     """From 0: the one to do first."""
     priority: builtins.int
+    """The priority class of what runs there: the highest that was committed."""
     expected_saving_mw: builtins.int
     valid_until_unix_ns: builtins.int
     def __init__(

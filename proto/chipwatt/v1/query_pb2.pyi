@@ -993,7 +993,9 @@ class GetCollectorStatusResponse(google.protobuf.message.Message):
     """Why nothing can be stored at present; empty where it can."""
     store_failures: builtins.int
     damaged: builtins.int
-    """Blocks, parts and files that could not be read back."""
+    """Places of the store that are damaged: blocks, parts, files, commits. Of rows
+    that are lost so, ListGaps tells the energy.
+    """
     streams_shed: builtins.int
     """Streams sent away for want of room; their agents keep everything and come again."""
     @property

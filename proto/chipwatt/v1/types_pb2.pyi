@@ -179,6 +179,8 @@ class _GapReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     GAP_REASON_PERMISSION_LOST: _GapReason.ValueType  # 5
     GAP_REASON_SPOOL_DAMAGED: _GapReason.ValueType  # 6
     GAP_REASON_IMPLAUSIBLE: _GapReason.ValueType  # 7
+    GAP_REASON_STORE_DAMAGED: _GapReason.ValueType  # 8
+    """The collector had it and lost it: damage to its store."""
 
 class GapReason(_GapReason, metaclass=_GapReasonEnumTypeWrapper):
     """Why energy of an interval cannot be known."""
@@ -191,6 +193,8 @@ GAP_REASON_SENSOR_STALLED: GapReason.ValueType  # 4
 GAP_REASON_PERMISSION_LOST: GapReason.ValueType  # 5
 GAP_REASON_SPOOL_DAMAGED: GapReason.ValueType  # 6
 GAP_REASON_IMPLAUSIBLE: GapReason.ValueType  # 7
+GAP_REASON_STORE_DAMAGED: GapReason.ValueType  # 8
+"""The collector had it and lost it: damage to its store."""
 Global___GapReason: typing_extensions.TypeAlias = GapReason
 
 class _AbsentReason:

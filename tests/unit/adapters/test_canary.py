@@ -22,6 +22,7 @@ from chipwatt.adapters.extender_http import application
 from chipwatt.adapters.kube_api import KubeApi
 from chipwatt.adapters.tally import Tally
 from chipwatt.client import PlacementClient
+from chipwatt.client.channel import RequestCancelled
 from chipwatt.core.log import LineFormatter
 from fakes.asgi import ask
 from fakes.kube_api import KubeApiServer, kube_api
@@ -147,12 +148,12 @@ def test_a_canary_comes_out_nowhere(
 
 @pytest.mark.parametrize("spot", SPOTS[:-1], ids=lambda spot: ".".join(map(str, spot)))
 def test_not_even_a_fault_of_ours_carries_it(world: World, spot: tuple[str | int, ...]) -> None:
-    """On a closed channel grpc raises what nobody expects."""
+    """A client that is closed raises what an extender does not expect."""
     world.client.close()
     pod = planted(a_pod(), spot, CANARY)
     body = json.dumps({"Pod": pod, "Nodes": None, "NodeNames": ["n1"]}).encode()
     for app in world.apps:
-        with pytest.raises(ValueError, match="closed") as raised:
+        with pytest.raises(RequestCancelled, match="closed") as raised:
             ask(app, "POST", "/scheduler/filter", [body])
         told: BaseException | None = raised.value
         while told is not None:

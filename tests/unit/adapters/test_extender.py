@@ -113,6 +113,16 @@ def test_a_class_nobody_knows_counts_with_its_requests(bench: Bench) -> None:
     assert held.demand.inline.mean_mw == held.demand.inline.peak_mw
 
 
+@pytest.mark.parametrize("binds", [True, False])
+def test_a_pod_that_asks_for_more_than_there_is_passes_nowhere(bench: Bench, binds: bool) -> None:
+    extender, counts = bench.extender(binds=binds)
+    asked = question("u1", class_id="", gpus=10**12)
+    assert extender.filter(asked).names == ()
+    assert extender.prioritize(asked) == {"n1": 0, "n2": 0}
+    assert counts.of("filter", "answered") == 1
+    assert bench.server.book == {}
+
+
 def test_without_names_nothing_is_asked(bench: Bench) -> None:
     """No candidates would stand for every host."""
     extender, _ = bench.extender()

@@ -76,7 +76,9 @@ def test_replicas_are_a_small_number(label: str, replicas: int) -> None:
 @pytest.mark.parametrize(
     ("quantity", "milli"),
     [("1", 1000), ("500m", 500), ("0.5", 500), ("1500u", 2), ("2k", 2_000_000), ("1Ki", 1_024_000),
-     (3, 3000), (0.25, 250), ("-1", 0), ("1e3", 0), ("many", 0), (None, 0), ("\uff11", 0)],
+     (3, 3000), (0.25, 250), ("-1", 0), ("many", 0), (None, 0), ("\uff11", 0), ("8e0", 8000),
+     ("1E3", 1_000_000), ("+.5", 500), ("2.", 2000), ("5e-1", 500), ("1T", 10**15),
+     ("0.001Pi", 10**15), ("1E", 10**15), ("9" * 5_000, 10**15), ("1e99999", 10**15), ("1ee3", 0)],
 )  # fmt: skip
 def test_quantities(quantity: object, milli: int) -> None:
     spec = {"containers": [{"resources": {"requests": {"cpu": quantity}}}]}
@@ -93,6 +95,17 @@ def test_requests_are_what_runs_at_once() -> None:
     assert of(spec).requests_milli == {"cpu": 4000}
     only_limits = {"containers": [{"resources": {"limits": {"nvidia.com/gpu": "2"}}}]}
     assert of(only_limits).requests_milli == {"nvidia.com/gpu": 2000}
+
+
+def test_sidecars_run_beside_what_comes_before_and_after_them() -> None:
+    def uses(cpu: str, **more: str) -> dict[str, Any]:
+        return {"resources": {"requests": {"cpu": cpu}}, **more}
+
+    spec = {"containers": [uses("1")], "initContainers": [uses("2", restartPolicy="Always")]}
+    assert of(spec).requests_milli == {"cpu": 3000}
+    spec["initContainers"].append(uses("4"))
+    assert of(spec).requests_milli == {"cpu": 6000}
+    assert of({**spec, **uses("9")}).requests_milli == {"cpu": 9000}
 
 
 @pytest.mark.parametrize(

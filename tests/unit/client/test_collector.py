@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chipwatt.client import CollectorClient
+from chipwatt.client import CollectorClient, RequestCancelled
 from chipwatt.core.errors import CollectorUnreachable, ConfigError
 
 
@@ -59,5 +59,5 @@ def test_plain_text_leaves_this_host_only_on_purpose(address: str) -> None:
 def test_plain_text_within_this_host_needs_no_word(address: str) -> None:
     with CollectorClient(address) as client:
         client.close()
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(RequestCancelled, match="closed"):
         client.status()

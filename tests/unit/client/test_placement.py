@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -52,6 +54,37 @@ def test_a_rank_is_asked_and_answered_in_full(
     assert (other.feasible, other.reasons) == (False, ("unknown_host",))
     assert ranking.provenance.calibration == c.Calibration(991_000, 5_000)
     assert (ranking.placement_id, ranking.snapshot_id) == ("p-1", "s-1")
+
+
+def test_weights_of_nothing_are_sent_and_not_the_default(
+    client: c.PlacementClient, server: PlacementServer
+) -> None:
+    client.rank(JOB, objective=c.Objective())
+    (asked,) = server.requests
+    assert isinstance(asked, pb.RankCandidatesRequest)
+    assert asked.HasField("objective")
+
+
+def test_what_no_message_can_hold_is_refused_by_its_field(
+    client: c.PlacementClient, server: PlacementServer
+) -> None:
+    def refused(ask: Callable[[], object]) -> str:
+        with pytest.raises(c.InvalidRequest) as caught:
+            ask()
+        return str(caught.value)
+
+    nan: Any = math.nan
+    word: Any = "all"
+    negative = c.Demand(inline=c.InlineProfile(mean_mw=0, peak_mw=-5))
+    assert refused(lambda: client.rank(negative)).startswith("peak_mw: -5 is nothing that can")
+    endless = c.Demand(inline=c.InlineProfile(0, nan))
+    assert refused(lambda: client.reserve("k", "n1", endless)).startswith("peak_mw: nan")
+    assert refused(lambda: client.rank(JOB, limit=-1)).startswith("limit: -1")
+    assert refused(lambda: client.rank(JOB, [word, nan])).startswith("candidates: ['all', nan]")
+    assert refused(lambda: client.headroom(quantiles_ppm=[1 << 40])).startswith("quantile_ppm: [1")
+    assert refused(lambda: client.headroom(quantiles_ppm=word)).startswith("quantile_ppm: 'all'")
+    assert refused(lambda: client.rank(JOB, ["\ud800"])).startswith("candidates: ")
+    assert server.requests == []
 
 
 def test_without_an_objective_none_is_sent(
@@ -165,6 +198,20 @@ def test_a_question_may_have_its_own_deadline(
     with pytest.raises(CollectorUnreachable, match=r"gave no answer within 0\.05 s"):
         client.rank(JOB, timeout_s=0.05)
     assert time.monotonic() - began_s < 2
+
+
+@pytest.mark.parametrize("asks_before", [True, False])
+def test_a_closed_client_says_so(server: PlacementServer, asks_before: bool) -> None:
+    """grpc alone ends the whole process where nothing was asked before."""
+    client = c.PlacementClient(server.address)
+    if asks_before:
+        client.rank(JOB)
+    client.close()
+    with pytest.raises(ChipwattError, match="this client is closed"):
+        client.rank(JOB)
+    with pytest.raises(ChipwattError, match="this client is closed"):
+        next(client.watch_events())
+    client.close()
 
 
 def test_a_closed_channel_ends_a_stream(server: PlacementServer) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chipwatt.client import decisions as d
 from chipwatt.client import placement_values as v
+from chipwatt.client.channel import InvalidRequest
 from chipwatt.client.reading import read, word, words, write
 from chipwatt.v1 import placement_pb2 as pb
 
@@ -97,7 +98,7 @@ def test_a_newer_collectors_word_is_its_number() -> None:
 
 
 def test_a_word_that_is_none_is_refused_with_the_right_ones() -> None:
-    with pytest.raises(ValueError, match=r"kinds: 'rak' is none of site, feed, .*host, chip"):
+    with pytest.raises(InvalidRequest, match=r"kinds: 'rak' is none of site, feed, .*host, chip"):
         write(v.Selector(kinds=("rak",)), pb.Selector())
 
 

@@ -37,6 +37,15 @@ def test_check_reads_the_topology(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert err.endswith("did you mean 'site'?\n")
 
 
+def test_check_reads_the_tls_files_of_receivers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(f'[otlp]\nendpoint = "https://a:4317"\ntls_ca = "{config}"\n')
+    assert cli.main(["--check", "--config", str(config)]) == 78
+    assert "no PEM file of certificates" in capsys.readouterr().err
+
+
 def test_check_reads_the_tls_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "c.toml").write_text('[tls]\nca = "/no/ca"\ncert = "/no/c"\nkey = "/no/k"\n')
     assert cli.main(["--check", "--config", str(tmp_path / "c.toml")]) == 78

@@ -126,7 +126,7 @@ def many_sections(message: types_pb2.Payload) -> None:
 
 
 def bad_enum(message: types_pb2.Payload) -> None:
-    data(message, SectionKind.GAP, "reason").data = b"\x08"
+    data(message, SectionKind.GAP, "reason").data = b"\x09"
 
 
 def zero_enum(message: types_pb2.Payload) -> None:
@@ -187,7 +187,7 @@ def bounds_upside_down(message: types_pb2.Payload) -> None:
         (drop_column, r"SENSOR\.device: the column is missing"),
         (section_twice, "GAP: the section comes twice"),
         (many_sections, r"\d+ sections, at most 16"),
-        (bad_enum, r"GAP\.reason: 8\.\.8"),
+        (bad_enum, r"GAP\.reason: 9\.\.9"),
         (zero_enum, r"DEVICE_WINDOW\.domain: 0\.\.1"),
         (strange_power, r"DEVICE_WINDOW\.max_mw"),
         (early, r"GAP\.start_unix_ns"),

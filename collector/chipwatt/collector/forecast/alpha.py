@@ -42,9 +42,15 @@ class Alpha:
         self._shift += np.where(counts, self._gain * (aim - missed), 0.0).astype(np.float32)
         np.clip(self._shift, -_LIMIT, _LIMIT, out=self._shift)
 
-    def at(self, quantile: float, which: Array | slice = slice(None)) -> Array:
+    def frozen(self, which: Array | slice) -> Alpha:
+        """Return the corrections of these nodes as they are now."""
+        other = Alpha(0, 1)
+        other._shift = self._shift[:, which].copy()
+        return other
+
+    def at(self, quantile: float) -> Array:
         """Return alpha per node for a quantile between 0 and 1."""
-        curve = self._curve(which)
+        curve = self._curve()
         wanted = float(_logit(1.0 - quantile))
         place = int(np.clip(np.searchsorted(-_KNOTS, -wanted) - 1, 0, len(SCORED) - 2))
         inside = float(np.clip(wanted, _KNOTS[-1], _KNOTS[0]))
@@ -53,9 +59,9 @@ class Alpha:
         alpha: Array = 1.0 / (1.0 + np.exp(-read))
         return alpha
 
-    def share(self, alpha: Array, which: Array | slice = slice(None)) -> Array:
+    def share(self, alpha: Array) -> Array:
         """Return per node which 1 - quantile reads its scores at ``alpha``; inverse of ``at``."""
-        curve = self._curve(which)
+        curve = self._curve()
         read = _logit(np.clip(alpha, 1e-9, 1.0 - 1e-9))
         wanted = _KNOTS[0] + np.maximum(read - curve[0], 0.0)
         wanted = np.where(read < curve[-1], _KNOTS[-1] + (read - curve[-1]), wanted)
@@ -67,9 +73,9 @@ class Alpha:
         share: Array = 1.0 / (1.0 + np.exp(-wanted))
         return share
 
-    def _curve(self, which: Array | slice) -> Array:
+    def _curve(self) -> Array:
         curve: Array = np.minimum.accumulate(
-            _KNOTS[:, np.newaxis] + self._shift[:, which].astype(np.float64), axis=0
+            _KNOTS[:, np.newaxis] + self._shift.astype(np.float64), axis=0
         )
         return curve
 

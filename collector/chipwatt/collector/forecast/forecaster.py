@@ -31,13 +31,14 @@ from chipwatt.collector.forecast.contract import (
     NodeSpec,
     Prediction,
     Predictor,
-    Weakness,
 )
-from chipwatt.collector.forecast.horizon import Basis, Horizon, Parts, fast_s, slow_s
+from chipwatt.collector.forecast.horizon import Horizon, Parts, fast_s, slow_s
 from chipwatt.collector.forecast.levels import Levels
 from chipwatt.collector.forecast.nodes import EVERY, Nodes, Which
+from chipwatt.collector.forecast.reading import Basis
 from chipwatt.collector.forecast.recent import Recent
 from chipwatt.collector.forecast.scores import Scores
+from chipwatt.collector.forecast.sight import Sight
 from chipwatt.collector.forecast.template import Template
 from chipwatt.core.tables import Array
 
@@ -46,8 +47,6 @@ _GAP_S = 5
 _ANY_S = 60
 """Bins from which on the last ten minutes say anything."""
 _TEMPLATE_FROM_S = 3_600
-_CLASSIC_RISK = 0.01
-"""What RC-like and N-sigma claim to be exceeded by."""
 
 
 class Forecaster:
@@ -124,38 +123,34 @@ class Forecaster:
                 horizon.open(second)
         self.second = second
 
+    def sight(self, horizon_s: int, which: Array | None = None) -> Sight:
+        """Return what a horizon's answers are made of, as it is now; it stays so.
+
+        ``which`` are places of nodes; None: all. Raises KeyError for a horizon that is not
+        kept.
+        """
+        nodes, chosen = self._parts.nodes, EVERY if which is None else which
+        reading = self._horizons[horizon_s].reading(chosen)
+        predictor, classic = self._fall_back(reading.basis, chosen)
+        # Arrays of the newest bin are replaced by the next one, not written to.
+        return Sight(
+            reading=reading,
+            predictor=predictor,
+            classic_mw=classic,
+            mean_mw=nodes.mean_mw[chosen],
+            assumed_mw=nodes.assumed_mw[chosen],
+            nameplate_mw=nodes.nameplate_mw[chosen],
+            cap_mw=nodes.cap_mw(chosen),
+            whole=nodes.whole[chosen],
+        )
+
     def predict(self, horizon_s: int, quantile: float, which: Array | None = None) -> Prediction:
         """Return the peak that each node stays below over a horizon with a probability.
 
         ``which`` are places of nodes; None: all. Raises KeyError for a horizon that is not
         kept, ValueError for a quantile outside 0 to 1.
         """
-        if not 0.0 < quantile < 1.0:
-            raise ValueError(f"a quantile lies between 0 and 1, not at {quantile}")
-        nodes, chosen = self._parts.nodes, EVERY if which is None else which
-        horizon = self._horizons[horizon_s]
-        basis = horizon.basis(chosen)
-        raw = horizon.conformal_mw(basis, quantile, chosen)
-        predictor, classic = self._fall_back(basis, chosen)
-        assumed = nodes.assumed_mw[chosen]
-        peak = np.select(
-            [predictor == Predictor.CONFORMAL, predictor == Predictor.NAMEPLATE],
-            [raw + assumed, nodes.nameplate_mw[chosen]],
-            classic,
-        )
-        now = nodes.mean_mw[chosen]
-        weakness = np.where(nodes.whole[chosen], 0, int(Weakness.STALE))
-        weakness |= np.where(basis.ready, 0, int(Weakness.COLD_START))
-        return Prediction(
-            peak_mw=np.clip(peak, now, np.maximum(nodes.cap_mw(chosen), now)),
-            base_mw=basis.base_mw.copy(),
-            template_mw=basis.template_mw,
-            margin_mw=raw - basis.base_mw - basis.template_mw,
-            assumed_mw=assumed.copy(),
-            predictor=predictor,
-            weakness=weakness,
-            scores=basis.scores,
-        )
+        return self.sight(horizon_s, which).predict(quantile)
 
     def _fall_back(self, basis: Basis, which: Which) -> tuple[Array, Array]:
         """Return which predictor answers for each node, and what the better classic one says."""
@@ -182,24 +177,8 @@ class Forecaster:
     def exceed_probability(
         self, horizon_s: int, limit_mw: Array, which: Array | None = None
     ) -> Array:
-        """Return per node the probability that its peak passes a limit within a horizon.
-
-        The inverse of ``predict``, to the resolution of the scores; where a rule without
-        probabilities answers, 1 if its peak is above the limit, else what it claims.
-        """
-        nodes, chosen = self._parts.nodes, EVERY if which is None else which
-        limit = np.asarray(limit_mw, dtype=np.float64)
-        horizon = self._horizons[horizon_s]
-        basis = horizon.basis(chosen)
-        predictor, classic = self._fall_back(basis, chosen)
-        risk = horizon.exceeds(basis, limit - nodes.assumed_mw[chosen], chosen)
-        simple = np.where(classic > limit, 1.0, _CLASSIC_RISK)
-        risk = np.where(predictor == Predictor.CONFORMAL, risk, simple)
-        unknown = predictor == Predictor.NAMEPLATE
-        risk = np.where(unknown, nodes.nameplate_mw[chosen] > limit, risk)
-        risk = np.where(limit >= nodes.cap_mw(chosen), 0.0, risk)
-        probability: Array = np.where(limit < nodes.mean_mw[chosen], 1.0, risk)
-        return probability
+        """Return per node the probability that its peak passes a limit within a horizon."""
+        return self.sight(horizon_s, which).exceed_probability(limit_mw)
 
     def peak_second(self, node: int, horizon_s: int) -> int:
         """Return when in a horizon the time of day usually peaks, since 1970; 0: unknown."""

@@ -16,6 +16,7 @@ from chipwatt.collector.forecast.contract import ForecastConfig, Predictor
 from chipwatt.collector.forecast.levels import SETTLE_S, Levels
 from chipwatt.collector.forecast.nodes import EVERY, Nodes, Which
 from chipwatt.collector.forecast.pending import Closed, Pending
+from chipwatt.collector.forecast.reading import Basis, Reading
 from chipwatt.collector.forecast.recent import Recent
 from chipwatt.collector.forecast.scores import RING, Scores
 from chipwatt.collector.forecast.slopes import Slopes
@@ -52,18 +53,6 @@ class Parts:
     cohorts: Cohorts
     scores: Scores
     book: Book
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What the conformal predictions of some nodes stand on."""
-
-    base_mw: Array
-    template_mw: Array
-    rings: Array
-    scores: Array
-    ready: Array
-    """Enough is known of the node and of its cohort."""
 
 
 class Horizon:
@@ -121,30 +110,26 @@ class Horizon:
         slow = level[self._slow, which]
         return slow, level[self._fast, which] - slow
 
-    def conformal_mw(self, basis: Basis, quantile: float, which: Which = EVERY) -> Array:
-        """Return base, template and margin in one sum, of the measured part, not held anywhere."""
+    def reading(self, which: Which = EVERY) -> Reading:
+        """Return what the conformal predictions of these nodes are made of, as it is now."""
         parts = self._parts
-        alpha = self.alpha.at(quantile, which)
-        margin, finite = parts.scores.margins(basis.rings, alpha)
-        raw = basis.base_mw + basis.template_mw + parts.nodes.scale_mw[which] * margin
-        if not finite.all():
-            # No score is high enough for this quantile: the highest, or N-sigma above it.
-            raw = np.where(finite, raw, np.maximum(raw, parts.recent.n_sigma_mw(which)))
-        unheld: Array = raw
-        return unheld
-
-    def exceeds(self, basis: Basis, limit_mw: Array, which: Which = EVERY) -> Array:
-        """Return the probability that the measured part's peak is above a limit."""
-        over = limit_mw - basis.base_mw - basis.template_mw
-        above = self._parts.scores.above(basis.rings, over / self._parts.nodes.scale_mw[which])
-        return self.alpha.share(above, which)
+        basis = self.basis(which)
+        scores, rings = parts.scores.frozen(basis.rings)
+        return Reading(
+            basis=basis,
+            scale_mw=parts.nodes.scale_mw[which],
+            n_sigma_mw=parts.recent.n_sigma_mw(which),
+            scores=scores,
+            rings=rings,
+            alpha=self.alpha.frozen(which),
+        )
 
     def open(self, second: int) -> None:
         """Begin a window with what every predictor says now."""
         parts, nodes = self._parts, self._parts.nodes
         volatility = parts.levels.volatility_mw(self._fast) / nodes.scale_mw
         self._bins = parts.cohorts.bins(self._number, volatility, parts.levels.settled)
-        basis = self.basis()
+        reading = self.reading()
         rise = np.full(len(nodes.ids), np.nan)
         if parts.template is not None and self.horizon_s in parts.template.horizons_s:
             known = parts.template.days(self.horizon_s) >= SHADOW_DAYS
@@ -154,8 +139,8 @@ class Horizon:
         rows = self.pending.open(second, slow, swing, rise, self._bins, usable)
         now, cap = nodes.mean_mw, np.maximum(nodes.cap_mw(), nodes.mean_mw)
         for row, quantile in enumerate(SCORED):
-            held = np.clip(self.conformal_mw(basis, quantile), now, cap)
-            rows[row] = np.where(basis.ready, held, np.nan)
+            held = np.clip(reading.peak_mw(quantile), now, cap)
+            rows[row] = np.where(reading.basis.ready, held, np.nan)
         for row, predictor in enumerate(_KEPT, start=len(SCORED)):
             rows[row] = classic_mw(predictor, nodes, parts.recent)
 

@@ -91,6 +91,16 @@ class Scores:
             share[mine] = 1.0 - below / (held + self._overlap)
         return share
 
+    def frozen(self, rings: Array) -> tuple[Scores, Array]:
+        """Return the order statistics of these rings as they are now, and each one's number there.
+
+        To be read, not to be learned with.
+        """
+        used, mine = np.unique(rings, return_inverse=True)
+        other = Scores(len(used), self._overlap)
+        other._sorted, other._held = self._sorted[used], self._held[used]
+        return other, mine
+
     def state(self) -> State:
         """Return the scores, oldest first, one ring after the other."""
         self.settle_all()

@@ -15,6 +15,11 @@ GRPC_PORT, HTTP_PORT = 4317, 4318
 HTTP_PATH = "/v1/metrics"
 STARTS = ("newest", "oldest")
 COMPRESSIONS = ("gzip", "none")
+OWN_HEADERS = (
+    "connection", "content-encoding", "content-length", "content-type", "host", "te",
+    "transfer-encoding", "user-agent",
+)  # fmt: skip
+"""Said by the exporter itself: said twice they would mean nothing, or something else."""
 _INTERVAL = Duration(60 * NS_PER_S)
 _SETTLE = Duration(30 * NS_PER_S)
 _TIMEOUT = Duration(10 * NS_PER_S)
@@ -113,6 +118,8 @@ class Receiver:
                 raise ValueError("headers: each is \"name=value\", the name of a-z, 0-9, '-_.'")
             if not (value.isascii() and value.isprintable()) or name.startswith("grpc-"):
                 raise ValueError(f"headers: {name!r} cannot be sent")
+            if name in OWN_HEADERS:
+                raise ValueError(f"headers: {name!r} is the exporter's own, leave it out")
             pairs.append((name, value.strip()))
         return tuple(pairs)
 

@@ -60,6 +60,25 @@ class Encoder:
             self._resources.clear()
         self._devices = [device for _, device in devices]
 
+    def state(self) -> dict[str, Array]:
+        """Return the running sums as they stand."""
+        return {
+            **self._series.state(),
+            **self._host_streams.state(),
+            **self._gap_streams.state(),
+            "interval_ns": np.array(self._interval_ns),
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from sums of an earlier process, once the dictionaries are known.
+
+        Raises KeyError, ValueError or IndexError where they are of no such process.
+        """
+        self._series.restore(state, self._devices)
+        is_same_interval = int(state["interval_ns"]) == self._interval_ns
+        self._host_streams.restore(state, is_same_interval=is_same_interval)
+        self._gap_streams.restore(state)
+
     def requests(
         self, rows: Rows, closed_unix_ns: int, gaps: Rows | None = None
     ) -> Iterator[Request]:

@@ -22,6 +22,7 @@ from chipwatt.collector.otlp.request import Request
 from chipwatt.collector.otlp.row import Rows
 from chipwatt.collector.otlp.sender import Sender, Sent
 from chipwatt.collector.otlp.stream_book import Began, StreamBook
+from chipwatt.collector.otlp.sum_book import Place, SumBook
 from chipwatt.collector.store.contract import Block, HostRow
 from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock
 from chipwatt.core.errors import StoreError
@@ -117,7 +118,7 @@ class Exporter:
     ) -> None:
         """Take a store and one of the settings' destinations.
 
-        ``folder`` is where to keep the beginnings of streams, which else begin anew with
+        ``folder`` is where to keep the streams and their sums, which else begin anew with
         each process; ``poll_s`` is how often to look for news. Raises ConfigError where
         the settings cannot be used.
         """
@@ -127,11 +128,11 @@ class Exporter:
         self._clock = clock
         self._poll_s = poll_s
         self._sender: Settles = sender or Sender(destination)
-        self._encoder = Encoder(
-            config.interval, version=metadata.version("chipwatt"), namespace=config.namespace
-        )
-        file = f"{destination.name or 'default'}.streams"
-        self._book = None if folder is None else StreamBook(folder / file)
+        self._encoder = self._new_encoder()
+        file = destination.name or "default"
+        self._book = None if folder is None else StreamBook(folder / f"{file}.streams")
+        self._sums = None if folder is None else SumBook(folder / f"{file}.sums")
+        self._place = Place(0, 0, 0)
         self._intervals = Intervals(config.interval)
         self._gaps = Intervals(config.interval, kind=GAPS)
         self._began: list[Began] = []
@@ -154,8 +155,10 @@ class Exporter:
         try:
             await self._patiently(self._resume)
             while True:
+                # Before it reads: what was stored in time must be in what is closed.
+                now_unix_ns = self._clock.unix_ns()
                 is_drained = await self._patiently(self._read)
-                ripe = self._ripe(is_drained=is_drained)
+                ripe = self._ripe(now_unix_ns, is_drained=is_drained)
                 if ripe is not None:
                     await self._settle(*ripe)
                 if is_drained:
@@ -164,10 +167,12 @@ class Exporter:
             self._thread.shutdown(cancel_futures=True)
             await self._sender.close()
 
+    def _new_encoder(self) -> Encoder:
+        config, version = self._config, metadata.version("chipwatt")
+        return Encoder(config.interval, version=version, namespace=config.namespace)
+
     def _resume(self) -> None:
         """Go on where the last process stopped; the very first one chooses where to begin."""
-        if self._book is not None:
-            self._encoder.streams.restore(self._book.read())
         position = self._store.cursor(self.name)
         closed_unix_ns = self._store.cursor(f"{self.name}.closed")
         if closed_unix_ns < _NOTHING_CLOSED:
@@ -175,18 +180,37 @@ class Exporter:
                 position = blocks[-1].position
             self._store.advance(self.name, position)
             self._store.advance(f"{self.name}.closed", _NOTHING_CLOSED)
-        self._note_settled(closed_unix_ns)
         read = self._store.cursor(f"{self.name}.read")
+        place = Place(position, read, max(closed_unix_ns, _NOTHING_CLOSED))
+        self._place = place = self._with_sums(place)
+        if self._book is not None:
+            self._encoder.streams.restore(self._book.read())
+        self._note_settled(place.closed_unix_ns)
         self._intervals, self._gaps = (
             Intervals(
                 self._config.interval,
-                done=position,
-                read=read,
-                closed_unix_ns=closed_unix_ns,
+                done=place.done,
+                read=place.read,
+                closed_unix_ns=place.closed_unix_ns,
                 kind=kind,
             )
             for kind in (WINDOWS, GAPS)
         )
+
+    def _with_sums(self, place: Place) -> Place:
+        """Take up the sums as of ``place``; return the place that they are of."""
+        kept = None if self._sums is None else self._sums.read(place)
+        if kept is None:
+            return place
+        at, state = kept
+        self._learn()
+        try:
+            self._encoder.restore(state)
+        except (KeyError, ValueError, IndexError) as error:
+            _log.warning("otlp sums begin anew", destination=self.name, reason=str(error))
+            self._encoder = self._new_encoder()
+            return place
+        return at
 
     def _read(self) -> bool:
         """Read some blocks; return whether there are no more for now."""
@@ -195,10 +219,9 @@ class Exporter:
         self._gaps.add(blocks)
         return len(blocks) < _BLOCKS_A_READ
 
-    def _ripe(self, *, is_drained: bool) -> tuple[Rows, Rows] | None:
+    def _ripe(self, now_unix_ns: int, *, is_drained: bool) -> tuple[Rows, Rows] | None:
         """Return windows and gaps that are due, perhaps none; None where no interval has ended."""
         intervals, interval_ns = self._intervals, self._config.interval
-        now_unix_ns = self._clock.unix_ns()
         if len(intervals) + len(self._gaps) > MAX_WAITING:
             return intervals.close_all(), self._gaps.close_all()
         if intervals.is_resuming and not is_drained:
@@ -223,10 +246,13 @@ class Exporter:
         self._note_settled(self._intervals.closed_unix_ns)
 
     def _requests(self, rows: Rows, gaps: Rows) -> Iterator[Request]:
+        self._learn()
+        return self._encoder.requests(rows, self._intervals.closed_unix_ns, gaps)
+
+    def _learn(self) -> None:
         store = self._store
         names = {host.host: host.name for host in store.hosts()}
         self._encoder.learn(store.host_dictionary(), names, store.device_dictionary())
-        return self._encoder.requests(rows, self._intervals.closed_unix_ns, gaps)
 
     def _note_settled(self, closed_unix_ns: int) -> None:
         if closed_unix_ns > _NOTHING_CLOSED:
@@ -237,10 +263,15 @@ class Exporter:
         if self._book is not None:
             self._book.keep(self._began)
         self._began.clear()
+        done = min(self._intervals.done, self._gaps.done)
+        at = Place(done, self._intervals.read, self._intervals.closed_unix_ns).later(self._place)
+        if self._sums is not None:
+            self._sums.keep(self._place, at, self._encoder.state())
         # In this order what the three say together is true after each step.
-        self._store.advance(f"{self.name}.read", self._intervals.read)
-        self._store.advance(f"{self.name}.closed", self._intervals.closed_unix_ns)
-        self._store.advance(self.name, min(self._intervals.done, self._gaps.done))
+        self._store.advance(f"{self.name}.read", at.read)
+        self._store.advance(f"{self.name}.closed", at.closed_unix_ns)
+        self._store.advance(self.name, at.done)
+        self._place = at
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

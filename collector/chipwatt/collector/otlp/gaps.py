@@ -7,8 +7,8 @@ energy that it reports is uncertain.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -98,6 +98,20 @@ class GapStreams:
 
     def __init__(self) -> None:
         self._sums: dict[tuple[int, int, int, int], _Sums] = {}
+
+    def state(self) -> dict[str, Array]:
+        """Return the sums as they stand."""
+        sums = [astuple(each) for each in self._sums.values()]
+        return {
+            "gap_keys": np.array(list(self._sums), np.int64).reshape(-1, 4),
+            "gap_sums": np.array(sums, np.int64).reshape(-1, 6),
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from sums of an earlier process. Raises KeyError, ValueError."""
+        keys, sums = (state[name].tolist() for name in ("gap_keys", "gap_sums"))
+        for key, each in zip(keys, sums, strict=True):
+            self._sums[tuple(key)] = _Sums(*each)
 
     def samples(self, row: GapRow, attributes: bytes, closed_unix_ns: int) -> Iterator[Sample]:
         """Yield what one interval's gaps of one line and reason give."""

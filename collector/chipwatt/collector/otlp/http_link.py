@@ -36,7 +36,7 @@ class HttpLink:
     def __init__(self, destination: Destination) -> None:
         """Take where to; raises ConfigError where the files of TLS cannot be read."""
         self._address = destination.address()
-        self._tls = _context(destination) if destination.is_tls() else None
+        self._tls = tls_context(destination) if destination.is_tls() else None
         self._is_gzip = destination.compression == "gzip"
         lines = {
             "Host": destination.target(),
@@ -151,15 +151,25 @@ async def _upto(reader: asyncio.StreamReader, most: int) -> bytes:
     return body
 
 
-def _context(destination: Destination) -> ssl.SSLContext:
-    ca, cert = destination.tls_ca, destination.tls_cert
-    name, path = "tls_ca", ca
+def tls_context(destination: Destination) -> ssl.SSLContext:
+    """Return what TLS rests on; raises ConfigError where a file is none of its kind."""
+    ca, cert, key = destination.tls_ca, destination.tls_cert, destination.tls_key
+    for name, path in (("tls_ca", ca), ("tls_cert", cert), ("tls_key", key)):
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            raise ConfigError(f"otlp.{name} {path}: cannot be read: {error.strerror}") from None
     try:
         context = ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        raise ConfigError(f"otlp.tls_ca {ca}: no PEM file of certificates") from None
+    try:
         if cert is not None:
-            name, path = "tls_cert", cert
-            context.load_cert_chain(cert, destination.tls_key)
-    except OSError as error:  # ssl.SSLError is one
-        reason = error.strerror or "no PEM file"
-        raise ConfigError(f"otlp.{name} {path}: cannot be read: {reason}") from None
+            # Without a word of ours it would ask at the terminal for that of a locked key.
+            context.load_cert_chain(cert, key, password="")
+    except ssl.SSLError:
+        raise ConfigError(
+            f"otlp.tls_cert {cert}: no PEM file of a certificate that the key in {key} fits"
+        ) from None
     return context

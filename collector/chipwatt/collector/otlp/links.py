@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final, Protocol
 
 import grpc
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceResponse,
-)
 
 from chipwatt.collector.otlp.config import HTTP, Destination
-from chipwatt.collector.otlp.http_link import HttpLink
+from chipwatt.collector.otlp.http_link import HttpLink, tls_context
 from chipwatt.collector.otlp.retry import Answer, of_grpc, taken
-from chipwatt.core.errors import ConfigError
 
 METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 LONGEST_DELAY_S: Final = 60.0
@@ -52,10 +47,8 @@ class GrpcLink:
         """Call Export."""
         if self._channel is None:
             self._channel = self._new_channel()
-        export: grpc.aio.UnaryUnaryMultiCallable[bytes, ExportMetricsServiceResponse]
-        export = self._channel.unary_unary(
-            METHOD, response_deserializer=ExportMetricsServiceResponse.FromString
-        )
+        # Read by us: grpc gives None for what cannot be read, like for nothing at all.
+        export: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(METHOD)
         try:
             return taken(await export(data, timeout=timeout_s, metadata=self._metadata))
         except grpc.aio.AioRpcError as error:
@@ -88,19 +81,10 @@ class GrpcLink:
 
 
 def _credentials(destination: Destination) -> grpc.ChannelCredentials:
+    # For its complaints: grpc itself takes any bytes, and then fails at each handshake.
+    tls_context(destination)
     roots, key, chain = (
-        _content(name, path)
-        for name, path in (
-            ("tls_ca", destination.tls_ca),
-            ("tls_key", destination.tls_key),
-            ("tls_cert", destination.tls_cert),
-        )
+        None if path is None else path.read_bytes()
+        for path in (destination.tls_ca, destination.tls_key, destination.tls_cert)
     )
     return grpc.ssl_channel_credentials(roots, key, chain)
-
-
-def _content(name: str, path: Path | None) -> bytes | None:
-    try:
-        return None if path is None else path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"otlp.{name} {path}: cannot be read: {error.strerror}") from None

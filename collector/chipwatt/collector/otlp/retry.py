@@ -67,9 +67,12 @@ class Answer:
     is_timeout: bool = False
 
 
-def taken(response: ExportMetricsServiceResponse) -> Answer:
+def taken(body: bytes) -> Answer:
     """Return what a response says; a partial success is final."""
-    partial = response.partial_success
+    try:
+        partial = ExportMetricsServiceResponse.FromString(body).partial_success
+    except DecodeError:
+        return Answer(Verdict.TAKEN, "its answer cannot be read")
     said = partial.error_message[:MAX_TEXT]
     return Answer(Verdict.TAKEN, said, rejected=max(0, partial.rejected_data_points))
 
@@ -95,10 +98,7 @@ def of_grpc(
 def of_http(status: int, retry_after: str, body: bytes, now_unix_s: float) -> Answer:
     """Return what an HTTP answer means; ``retry_after`` is its header, empty where it has none."""
     if 200 <= status < 300:
-        try:
-            return taken(ExportMetricsServiceResponse.FromString(body))
-        except DecodeError:
-            return Answer(Verdict.TAKEN, "its answer cannot be read")
+        return taken(body)
     printable = bytes(byte for byte in body[: 2 * MAX_TEXT] if 32 <= byte < 127)
     said = f"HTTP {status}: {printable.decode()[:MAX_TEXT]}"
     if status in RETRYABLE_HTTP:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,7 @@ FIRST_DELAY_S: Final = 1.0
 SLOWEST: Final = 6.0
 """How many times its timeout a slow receiver is given in the end."""
 MAX_REFUSALS: Final = 64
-"""Parts of one request that may be refused for what is in them, until the rest goes with them."""
+"""Parts of one request that may be refused for what is in them; later ones are given up whole."""
 _log = get(__name__)
 
 
@@ -67,22 +68,23 @@ class Sender:
         What is too large is halved. What is refused for its content is halved, too,
         until the points are found that the receiver does not want.
         """
-        parts = [request]
+        parts = deque([request])
         refusals = 0
         while parts:
-            part = parts.pop()
+            part = parts.popleft()
             if self._is_too_large(part):
-                parts.extend(reversed(part.halves()))
+                parts.extendleft(reversed(part.halves()))
                 continue
             answer = await self._answered(part)
             if answer.verdict is Verdict.TAKEN:
                 self._settle(part.points, answer)
             elif answer.verdict is Verdict.TOO_LARGE and part.points > 1:
                 self._most_bytes = len(part.data) - 1
-                parts.append(part)
+                parts.appendleft(part)
             elif answer.verdict is Verdict.BAD_DATA and part.points > 1 and refusals < MAX_REFUSALS:
                 refusals += 1
-                parts.extend(reversed(part.halves()))
+                # Behind all others, so that what is given up in the end are the smallest parts.
+                parts.extend(part.halves())
             else:
                 self.sent.rejected += part.points
                 self._complain("otlp receiver refused points for good, dropped", part, answer)

@@ -1,8 +1,8 @@
 """Series: which sensor a row belongs to, what names its points, and the sums that run on.
 
-Polls, throttled time and the histogram are sums of our own. They begin at 0 when this process
-first sees the sensor, go on through counter epochs, and are told in the order in which
-data comes: late data raises the next value.
+Polls, throttled time and the histogram are sums of our own. They begin at 0 when the export
+first sees the sensor, go on through counter epochs and restarts, and are told in the order in
+which data comes: late data raises the next value.
 """
 
 from __future__ import annotations
@@ -63,6 +63,32 @@ class Series:
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    def state(self) -> dict[str, Array]:
+        """Return the running sums as they stand."""
+        counts = np.concatenate([_NO_COUNTS, *self._counts])
+        return {
+            "series": np.array(list(self._numbers), np.int64).reshape(-1, len(KEY)),
+            "running": self._running[: len(self)],
+            "bucket_counts": counts.astype(np.min_scalar_type(counts.max(initial=0))),
+            "buckets": np.array([len(each) for each in self._counts], np.int64),
+        }
+
+    def restore(self, state: Mapping[str, Array], devices: Sequence[DeviceId]) -> None:
+        """Go on from sums of an earlier process, before any row is told.
+
+        Raises KeyError, ValueError or IndexError where they are of no such process.
+        """
+        running = state["running"]
+        if running.dtype != _RUNNING:
+            raise ValueError("of another version")
+        for key in state["series"].tolist():
+            self._number(tuple(key), devices)
+        self._running = np.concatenate([running, np.zeros(64, _RUNNING)])
+        ends = np.cumsum(state["buckets"])
+        self._counts = [each.astype("<u8") for each in np.split(state["bucket_counts"], ends[:-1])][
+            : len(self)
+        ]
 
     def of(self, rows: Array, devices: Sequence[DeviceId]) -> Array:
         """Return the number of each row's series."""

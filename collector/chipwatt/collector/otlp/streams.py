@@ -10,11 +10,13 @@ the time at which an earlier process ended.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
+
+import numpy as np
 
 from chipwatt.collector.otlp import semconv
 from chipwatt.collector.otlp.row import Row
@@ -22,6 +24,7 @@ from chipwatt.collector.otlp.stream_book import Began
 from chipwatt.collector.otlp.table import HOST_ENERGY, HOST_POWER, Metric
 from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.model import Method
+from chipwatt.core.tables import Array
 
 UJ_PER_J = 1_000_000
 MAX_EPOCHS = 4
@@ -124,6 +127,37 @@ class HostStreams:
 
     def __init__(self) -> None:
         self._hosts: dict[str, _Host] = {}
+
+    def state(self) -> dict[str, Array]:
+        """Return the sums as they stand."""
+        hosts = self._hosts.values()
+        heard = [(at, *part) for at, host in enumerate(hosts) for part in sorted(host.heard)]
+        return {
+            "host_ids": np.array(list(self._hosts), "S32"),
+            "host_sums": np.array(
+                [
+                    (host.method, host.start_unix_ns, host.time_unix_ns, host.total_uj, host.slot)
+                    for host in hosts
+                ],
+                np.int64,
+            ).reshape(-1, 5),
+            "host_heard": np.array(heard, np.int64).reshape(-1, 3),
+        }
+
+    def restore(self, state: Mapping[str, Array], *, is_same_interval: bool) -> None:
+        """Go on from sums of an earlier process. Raises KeyError, ValueError.
+
+        Numbers of intervals mean something only where intervals are as long as then.
+        """
+        ids = [name.decode() for name in state["host_ids"].tolist()]
+        for host_id, sums in zip(ids, state["host_sums"].tolist(), strict=True):
+            method, start_unix_ns, time_unix_ns, total_uj, slot = sums
+            attributes = semconv.host_attributes(host_id, Method(method))
+            host = _Host(method, attributes, start_unix_ns, time_unix_ns, total_uj)
+            host.slot = slot if is_same_interval else host.slot
+            self._hosts[host_id] = host
+        for at, device, domain in state["host_heard"].tolist():
+            self._hosts[ids[at]].heard.add((device, domain))
 
     def samples(self, host_id: str, roots: Sequence[Row], closed_unix_ns: int) -> Iterator[Sample]:
         """Yield what rows of root domains of one host give, as of ``closed_unix_ns``."""

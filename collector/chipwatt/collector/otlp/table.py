@@ -1,21 +1,15 @@
 """Every metric that leaves by OTLP, as data: name, unit, instrument, attributes, meaning, example.
 
-``python -m chipwatt.collector.otlp.table`` writes the page for people; ``--check`` compares it.
-Names and units are those of OpenTelemetry's semantic conventions 1.44 for hardware
-where these have one, else they begin with ``chipwatt.``.
+``python -m chipwatt.collector.telemetry.page`` writes them down for people. Names and units are
+those of OpenTelemetry's semantic conventions 1.44 for hardware where these have one, else
+names begin with ``chipwatt.``.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
-
-PAGE: Final = Path("packaging/otlp.md")
-_BEGIN, _END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
 class Instrument(StrEnum):
@@ -246,42 +240,3 @@ METRICS: Final = (
     PEAK, RAMP, SWING_FREQUENCY, SWING_AMPLITUDE, SWING_SHARE, LIMIT, THROTTLED, COVERAGE, POLLS,
     REFRESH, AVERAGING, GAP_LOWER, GAP_UPPER, GAP_DURATION, GAP_COUNT,
 )  # fmt: skip
-
-
-def rendered() -> str:
-    """Return the table of metrics in Markdown."""
-    lines = ["| name | unit | instrument | attributes | meaning | example |", "|" + " --- |" * 6]
-    for metric in METRICS:
-        names = [f"`{name}`" for name in metric.attributes]
-        if metric.is_of_component:
-            names.insert(0, "*component*")
-        lines.append(
-            f"| `{metric.name}` | {metric.unit} | {metric.instrument} | {', '.join(names)} "
-            f"| {metric.meaning} | {metric.example} |"
-        )
-    return "\n".join(lines)
-
-
-def page(text: str) -> str:
-    """Return ``text`` with the table between its marks; raises ValueError where they lack."""
-    head, begin, rest = text.partition(_BEGIN)
-    _, end, tail = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {_BEGIN} ... {_END}")
-    return f"{head}{begin}\n{rendered()}\n{end}{tail}"
-
-
-def main() -> None:
-    """Write the page, or compare with ``--check``."""
-    parser = argparse.ArgumentParser(description="Put the table of metrics into its page.")
-    parser.add_argument("--check", action="store_true", help="compare only; exit 1 on a difference")
-    text = PAGE.read_text()
-    fresh = page(text)
-    if not parser.parse_args().check:
-        PAGE.write_text(fresh)
-    elif fresh != text:
-        sys.exit(f"{PAGE}: stale, run `python -m chipwatt.collector.otlp.table`")
-
-
-if __name__ == "__main__":
-    main()

@@ -77,9 +77,11 @@ class Placement:
             if self._is_closed:
                 return
             outlook = self.outlooks.tick()
-            self._reservations.tick(outlook)
-            self._events.tick(outlook)
-            self._ranks.tick(outlook)
+            try:
+                self._reservations.tick(outlook)
+            finally:  # a full disk stops no warning
+                self._events.tick(outlook)
+                self._ranks.tick(outlook)
 
     def reload(self) -> None:
         """Read the topology file again at the next tick."""

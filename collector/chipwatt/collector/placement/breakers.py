@@ -10,9 +10,10 @@ are known, with the time to trip at M times the current that is carried for ever
     iec-extremely-inverse  k = 80     a = 2
 
 ``TMS`` is the time multiplier, 1 unless the id ends in ``@`` and a number, as in
-``iec-very-inverse@0.5``. At changing power a breaker gathers 1 / t a second and trips at 1, the
-dynamic form of the same standard; below its limit it is taken to cool down within five
-minutes. Power stands for current, as voltage hardly changes.
+``iec-very-inverse@0.5``; without a curve nobody says when. At changing power a breaker
+gathers 1 / t a second and trips at 1, the dynamic form of the same standard; below its
+limit it is taken to cool down within five minutes. Power stands for current, as voltage
+hardly changes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from chipwatt.collector.placement.topology import Topology
 from chipwatt.core.tables import Array
 
 COOL_S = 300.0
-_CURVES = {
+CURVES = {
     "iec-standard-inverse": (0.14, 0.02),
     "iec-very-inverse": (13.5, 1.0),
     "iec-extremely-inverse": (80.0, 2.0),
@@ -45,14 +46,14 @@ class TripCurve:
 
 def trip_curve(name: str) -> TripCurve | None:
     """Return the curve of this name; None where it is not known."""
-    family, _, factor = name.partition("@")
+    family, at, factor = name.partition("@")
     try:
-        multiplier = float(factor or "1")
+        multiplier = float(factor) if at else 1.0
     except ValueError:
         return None
-    if family not in _CURVES or not (math.isfinite(multiplier) and multiplier > 0):
+    if family not in CURVES or not (math.isfinite(multiplier) and multiplier > 0):
         return None
-    k, exponent = _CURVES[family]
+    k, exponent = CURVES[family]
     return TripCurve(k * multiplier, exponent)
 
 

@@ -19,8 +19,9 @@ _SWINGS = 4
 _AGED_AT = 1_024
 _SLOTS = 8
 """Window starts that workloads of a class may still join."""
-_HEAD = "<8Q"
-_ROW = f"{_HEAD}{POWER_CLASSES}Q{_SWINGS}Q"
+_MINUTE_NS = 60_000_000_000
+_OLD_ROW = f"<8Q{POWER_CLASSES}Q{_SWINGS}Q"
+_ROW = f"{_OLD_ROW}{POWER_CLASSES}Q"
 
 
 @dataclass(slots=True)
@@ -40,6 +41,8 @@ class ClassSums:
     """Highest mean power of one workload over a window."""
     occupancy: list[int] = field(default_factory=lambda: [0] * POWER_CLASSES)
     """Milliseconds in 1/32 in each power class."""
+    peaks: list[int] = field(default_factory=lambda: [0] * POWER_CLASSES)
+    """Minutes by the highest power class with any time in it."""
     swings: list[int] = field(default_factory=lambda: [0] * _SWINGS)
     """Windows of each swing class."""
     slots: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -58,10 +61,13 @@ class ClassSums:
         self.swings[window.swing_class] += 1
         if window.limit_mw > self.limit_mw:
             self.occupancy = _placed(self.occupancy, self.limit_mw, window.limit_mw)
+            self.peaks = _placed(self.peaks, self.limit_mw, window.limit_mw)
             self.limit_mw = window.limit_mw
         weight = window.duration_ns // 1_000_000
         placed = _placed(window.occupancy, window.limit_mw, self.limit_mw)
         self.occupancy = [a + weight * b for a, b in zip(self.occupancy, placed, strict=True)]
+        # Of a longer window each minute may have had its peak.
+        self.peaks[_highest(placed)] += window.duration_ns // _MINUTE_NS
         self._join(window.start_unix_ns, window.mean_mw)
 
     def _join(self, start_unix_ns: int, mean_mw: int) -> None:
@@ -80,6 +86,7 @@ class ClassSums:
         self.energy_uj //= 2
         self.duration_ns //= 2
         self.occupancy = [time // 2 for time in self.occupancy]
+        self.peaks = [minutes // 2 for minutes in self.peaks]
         self.swings = [count // 2 for count in self.swings]
         self.together_mw = self.alone_mw = 0
 
@@ -97,14 +104,21 @@ class ClassSums:
             self.alone_mw,
             *self.occupancy,
             *self.swings,
+            *self.peaks,
         )
 
     @classmethod
     def unpack(cls, row: bytes) -> ClassSums:
-        """Return the sums that ``pack`` wrote."""
+        """Return the sums that ``pack`` wrote, now or before it wrote peaks."""
+        is_old = len(row) == struct.calcsize(_OLD_ROW)
         windows, counted, last_seen, limit, energy, duration, together, alone, *rest = (
-            struct.unpack(_ROW, row)
+            struct.unpack(_OLD_ROW if is_old else _ROW, row)
         )
+        occupancy, swings = rest[:POWER_CLASSES], rest[POWER_CLASSES:][:_SWINGS]
+        peaks = rest[POWER_CLASSES + _SWINGS :]
+        if is_old:
+            peaks = [0] * POWER_CLASSES
+            peaks[_highest(occupancy)] = duration // _MINUTE_NS
         return cls(
             windows=windows,
             counted=counted,
@@ -114,9 +128,15 @@ class ClassSums:
             duration_ns=duration,
             together_mw=together,
             alone_mw=alone,
-            occupancy=rest[:POWER_CLASSES],
-            swings=rest[POWER_CLASSES:],
+            occupancy=occupancy,
+            swings=swings,
+            peaks=peaks,
         )
+
+
+def _highest(occupancy: list[int]) -> int:
+    """Return the highest class with any time in it."""
+    return max((k for k, time in enumerate(occupancy) if time), default=0)
 
 
 def _placed(occupancy: list[int] | tuple[int, ...], limit_mw: int, on_mw: int) -> list[int]:

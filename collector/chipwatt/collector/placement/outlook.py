@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from chipwatt.collector.forecast.contract import Prediction, Predictor, Weakness
+from chipwatt.collector.forecast.sight import Sight
 from chipwatt.collector.placement.predictions import Predictions, Situation
 from chipwatt.collector.placement.sums import NodesNow
 from chipwatt.collector.placement.topology import WHOLE_PPM, Topology
@@ -23,9 +25,11 @@ Asked = tuple[int, float]
 class Outlook:
     """One moment of a topology; every array has a place a node, in the topology's order.
 
-    It does not change. What nobody has asked for yet is computed when somebody asks: a
-    prediction for a new horizon or quantile then comes from the forecast as it is by then,
-    and stays. Safe between threads: two that ask at once compute the same.
+    It does not change. What the forecast knows of a horizon is taken when somebody first
+    asks for one: every quantile and every limit then has the answer of that moment, for as
+    long as the outlook is kept. A horizon that nobody asked for before the forecast went on
+    is not held. Histories are those of the seconds before it, with what has come late since.
+    Safe between threads: two that ask at once compute the same.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class Outlook:
         """Held and committed, not yet absorbed; carried up by share."""
         self._now = now
         self._predictions = predictions
+        self._second = predictions.second
+        self._sights: dict[int, Sight] = {}
         self._served: dict[Asked, Prediction] = {}
 
     @cached_property
@@ -83,15 +89,21 @@ class Outlook:
 
     @property
     def id(self) -> str:
-        """Return what the moment can be found by for a minute."""
+        """Return what the moment can be found by for a minute at most."""
         self.is_named = True
         return self._id
+
+    def holds(self, horizon_s: int) -> bool:
+        """Return whether a horizon can be answered for as it was at this moment."""
+        return horizon_s in self._sights or self._predictions.second == self._second
 
     def prepare(self, asked: Asked) -> Prediction:
         """Compute what is likely to be asked for."""
         served = self._served.get(asked)
         if served is None:
-            served = self._predictions.predict(self._situation, *asked)
+            horizon_s, quantile = asked
+            sight = self._sight(horizon_s)
+            served = self._predictions.predict(self._situation, sight, quantile)
             served = self._served.setdefault(asked, served)
         return served
 
@@ -128,7 +140,7 @@ class Outlook:
         """Return per node the probability that its peak passes a limit within a horizon."""
         served = self.prediction(horizon_s, DEFAULT_QUANTILE)
         risk = self._predictions.exceed_probability(
-            self._situation, horizon_s, quantile_limit_mw, served
+            self._situation, self._sight(horizon_s), quantile_limit_mw, served
         )
         ppm: Array = np.rint(risk * WHOLE_PPM).astype(np.int64)
         return ppm
@@ -181,14 +193,26 @@ class Outlook:
         return weigh(*pairs, 1, self._now.hosts, self.as_of_unix_ns).trust(0, self.as_of_unix_ns)
 
     def with_reserved(self, id: str, reserved_mw: Array) -> Outlook:  # noqa: A002
-        """Return the same moment beside other reservations."""
-        other = Outlook(id, self.as_of_unix_ns, self._now, reserved_mw, self._predictions)
-        other._served = dict(self._served)
+        """Return the same moment beside other reservations; all else is shared."""
+        _ = self._situation  # computed once for both
+        other = copy(self)
+        other._id = id  # noqa: SLF001 - its own class
+        other.is_named, other.reserved_mw = False, reserved_mw
         return other
+
+    def shares(self, other: Outlook) -> bool:
+        """Return whether both are of one moment."""
+        return self._sights is other._sights
 
     def trust_beneath(self, position: int) -> Trust:
         """Return how current the telemetry beneath a node is."""
         return self._by_node.trust(position, self.as_of_unix_ns)
+
+    def _sight(self, horizon_s: int) -> Sight:
+        sight = self._sights.get(horizon_s)
+        if sight is None:
+            sight = self._sights.setdefault(horizon_s, self._predictions.sight(horizon_s))
+        return sight
 
     def _free_above(self, peak_mw: Array, *, reserved: bool) -> Array:
         free: Array = self.allowed_mw - peak_mw

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chipwatt.collector.forecast.contract import Calibration
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.placement.forecast_memory import ForecastMemory
 from chipwatt.collector.placement.graph import Graph
@@ -22,13 +23,18 @@ from chipwatt.core.tables import Array
 
 KEPT_NS = 60 * NS_PER_S
 """How long an outlook can be found by its id, and a question is made ready for."""
+_KEPT_BYTES = 64 * 1024 * 1024
+"""About as much is spent on outlooks that are found by their ids: for less time than a minute
+where a large fleet is ranked every second."""
+_MOMENT_BYTES, _RESERVED_BYTES = 256, 8
+"""What a node takes in one moment, and once more for every other state of the reservations."""
 _OLD_NS = 3 * NS_PER_S // 2
 """Nobody ticks: who asks makes the outlook."""
 _LARGE_HOSTS = 1_000
 _GROW_EVERY_NS = 10 * NS_PER_S
 """Of larger fleets without a file the graph is made anew at most so often."""
 _REMEMBERED = 8
-Reserved = Callable[[Topology, int], Array]
+Reserved = Callable[[Topology], Array]
 _log = log.get(__name__)
 
 
@@ -94,7 +100,7 @@ class Outlooks:
                 outlook = self._newest
                 if outlook is None or self._is_old(outlook):
                     outlook = self._look()
-        reserved = self._reserved_mw(outlook.topology, self._unix_ns())
+        reserved = self._reserved_mw(outlook.topology)
         if np.array_equal(reserved, outlook.reserved_mw):
             return outlook
         with self._lock:
@@ -105,6 +111,11 @@ class Outlooks:
         with self._lock:
             self._forget()
             return self._named.get(id)
+
+    def calibrations(self) -> list[Calibration]:
+        """Return how every predictor has held over seven days; empty before the first outlook."""
+        graph = self._graph
+        return [] if graph is None else graph.predictions.calibrations()
 
     def begin(self) -> None:
         """Take up what the forecast knew when the last process ended, and what came since.
@@ -166,7 +177,7 @@ class Outlooks:
         now = graph.sums.look(now_unix_ns // NS_PER_S)
         if self._has_begun:
             graph.learn(now)
-        reserved = self._reserved_mw(graph.topology, now_unix_ns)
+        reserved = self._reserved_mw(graph.topology)
         outlook = Outlook(self._next_id(), now_unix_ns, now, reserved, graph.predictions)
         if self._newest is not None:
             self._wanted |= dict.fromkeys(self._newest.touched, now_unix_ns)
@@ -185,8 +196,17 @@ class Outlooks:
         if self._newest is not None and self._newest.is_named:
             self._named[self._newest.id] = self._newest
         since_ns = self._unix_ns() - KEPT_NS
-        for name in [n for n, old in self._named.items() if old.as_of_unix_ns < since_ns]:
-            del self._named[name]
+        kept: list[Outlook] = []
+        room, newer = _KEPT_BYTES, None
+        for old in reversed(self._named.values()):
+            is_same = newer is not None and newer.shares(old)
+            newer = old
+            room -= len(old.now_mw) * (_RESERVED_BYTES if is_same else _MOMENT_BYTES)
+            if room < 0 and kept:
+                break
+            if old.as_of_unix_ns >= since_ns:
+                kept.append(old)
+        self._named = {old.id: old for old in reversed(kept)}
 
     def _next_id(self) -> str:
         self._made += 1
@@ -231,5 +251,5 @@ class Outlooks:
         self._strangers = strangers
 
 
-def _nothing(topology: Topology, now_unix_ns: int) -> Array:  # noqa: ARG001 - as who reserves
+def _nothing(topology: Topology) -> Array:
     return np.zeros(len(topology.nodes))

@@ -64,6 +64,24 @@ class ClassProfile:
     """Means of a minute; in phase where two were never seen at once."""
     occupancy_ppm: tuple[int, ...]
     """Sums to a million."""
+    peaks: tuple[tuple[int, int], ...]
+    """Upper edges in mW, lowest first, and in how many minutes power went so far."""
+
+    def peak_within_mw(self, horizon_s: int, quantile: float) -> int:
+        """Return what one workload stays below for so long with at least this probability.
+
+        The probability to be exceeded in any of the minutes is at most that of each of them
+        together (Boole), whatever hangs together in time; the minute to come counts as one
+        more that was above. Where too few were seen for that, the highest ever seen.
+        """
+        minutes = -(-horizon_s // 60)
+        seen = sum(count for _, count in self.peaks)
+        below = 0
+        for edge_mw, count in self.peaks:
+            below += count
+            if minutes * (1.0 - below / (seen + 1)) <= 1.0 - quantile:
+                return edge_mw
+        return self.peak_mw
 
 
 def profile_of(class_id: bytes, hw_class: str, sums: ClassSums) -> ClassProfile:
@@ -89,6 +107,7 @@ def profile_of(class_id: bytes, hw_class: str, sums: ClassSums) -> ClassProfile:
         duty_ppm=sum(occupancy[k] for k in used if 2 * k > used[0] + used[-1]) or _full(used),
         coincidence_ppm=min(together or WHOLE_PPM, WHOLE_PPM),
         occupancy_ppm=tuple(occupancy),
+        peaks=tuple((_edge_mw(sums, k), count) for k, count in enumerate(sums.peaks) if count),
     )
 
 

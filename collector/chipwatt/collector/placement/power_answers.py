@@ -117,22 +117,18 @@ class PowerAnswers:
     def _of_class(
         self, class_id: str, horizon_s: int, quantiles: list[float], outlook: Outlook
     ) -> pb.PredictPeakResponse:
-        """Answer for one workload of a class: its profile knows levels, and neither time nor size.
-
-        A peak over a horizon is passed less often than a level is left, so that beyond the
-        median it is the highest power ever seen of the class.
-        """
+        """Answer for one workload of a class: its profile knows levels and the peaks of minutes."""
         profile = self._profiles.profile(parse_class_id(class_id, "class_id"), "")
         if profile is None:
             raise not_found(
                 f"class_id: no profile of class {class_id} yet (it takes five windows of a minute)"
             )
-        peaks = [profile.peak_mw] * len(quantiles)
+        peaks = [profile.peak_within_mw(horizon_s, quantile) for quantile in quantiles]
         return pb.PredictPeakResponse(
             peaks=_peaks([(horizon_s, q) for q in quantiles], peaks),
             mean_mw=profile.mean_mw,
             base_mw=profile.mean_mw,
-            margin_mw=profile.peak_mw - profile.mean_mw,
+            margin_mw=peaks[0] - profile.mean_mw,
             provenance=provenance_message(outlook.trust_of_all()),
         )
 

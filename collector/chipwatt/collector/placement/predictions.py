@@ -19,6 +19,7 @@ import numpy as np
 from chipwatt.collector.forecast.carry import State
 from chipwatt.collector.forecast.contract import Calibration, NodeSpec, Prediction, Predictor
 from chipwatt.collector.forecast.forecaster import Forecaster
+from chipwatt.collector.forecast.sight import CLASSIC_RISK, Sight
 from chipwatt.collector.placement.sums import Bin, NodesNow
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.core.columns import MAX_POWER_MW
@@ -28,8 +29,6 @@ _UNRATED_SCALE_MW = 1_000_000.0
 """Scores of hosts without a nameplate are shares of a kilowatt a host."""
 _ROUNDING_MW = 1e-3
 """Shares are fractions: without the allowance 0.5 W + 0.5 W could round up past 1 W."""
-_CLASSIC_RISK = 0.01
-"""What RC-like and N-sigma claim to be exceeded by."""
 _RECENT_RISK = 0.1
 """Within the next ten minutes the highest of the last ten is exceeded about so often."""
 
@@ -96,13 +95,17 @@ class Predictions:
         with self._lock:
             return self._forecaster.state()
 
-    def predict(self, situation: Situation, horizon_s: int, quantile: float) -> Prediction:
+    def sight(self, horizon_s: int) -> Sight:
+        """Return what the forecast knows of a horizon now. Raises KeyError: it is not kept."""
+        with self._lock:
+            return self._forecaster.sight(horizon_s)
+
+    def predict(self, situation: Situation, sight: Sight, quantile: float) -> Prediction:
         """Return the peak that each node stays below over a horizon with a probability.
 
-        Raises KeyError for a horizon that is not kept, ValueError for a quantile outside 0 to 1.
+        Raises ValueError for a quantile outside 0 to 1.
         """
-        with self._lock:
-            forecast = self._forecaster.predict(horizon_s, quantile)
+        forecast = sight.predict(quantile)
         topology, now = self.topology, situation.now
         predictor = forecast.predictor.copy()
         peak = np.maximum(forecast.peak_mw, now.now_mw)
@@ -121,15 +124,14 @@ class Predictions:
         return replace(forecast, peak_mw=peak, predictor=predictor)
 
     def exceed_probability(
-        self, situation: Situation, horizon_s: int, limit_mw: Array, served: Prediction
+        self, situation: Situation, sight: Sight, limit_mw: Array, served: Prediction
     ) -> Array:
         """Return per node the probability that its peak passes a limit within a horizon."""
-        with self._lock:
-            risk = self._forecaster.exceed_probability(horizon_s, limit_mw)
+        risk = sight.exceed_probability(limit_mw)
         risk[situation.now.now_mw > limit_mw] = 1.0
         claimed = {
-            Predictor.RC_LIKE: _CLASSIC_RISK,
-            Predictor.N_SIGMA: _CLASSIC_RISK,
+            Predictor.RC_LIKE: CLASSIC_RISK,
+            Predictor.N_SIGMA: CLASSIC_RISK,
             Predictor.RECENT_MAX: _RECENT_RISK,
             Predictor.NAMEPLATE: 0.0,
         }

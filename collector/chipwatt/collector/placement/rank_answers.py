@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chipwatt.collector.answering import invalid, not_found
+import grpc
+
+from chipwatt.collector.answering import Refused, invalid, not_found
 from chipwatt.collector.placement.asking import horizon_of, position_of, quantile_of
 from chipwatt.collector.placement.feedback import Feedback, Outcome
 from chipwatt.collector.placement.profile_answers import get_profile, list_profiles
@@ -66,9 +68,13 @@ class RankAnswers:
         outlook = self._snapshot(request.snapshot_id)
         horizon_s = horizon_of(request.horizon_s, outlook)
         quantile = quantile_of(request.quantile_ppm)
-        response = what_if(outlook, horizon_s, quantile, self.profiles, request)
-        response.provenance.CopyFrom(provenance_message(outlook.trust_of_all()))
-        return response
+        if request.snapshot_id and not outlook.holds(horizon_s):
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"horizon_s: nobody asked snapshot {request.snapshot_id} for {horizon_s} s while "
+                "it was the newest; rank with this horizon first, or leave snapshot_id empty",
+            )
+        return what_if(outlook, horizon_s, quantile, self.profiles, request)
 
     def get_profile(self, request: pb.GetProfileRequest) -> pb.GetProfileResponse:
         return pb.GetProfileResponse(
@@ -108,8 +114,8 @@ class RankAnswers:
         outlook = self._outlooks.get(snapshot_id)
         if outlook is None:
             raise not_found(
-                f"snapshot_id: {snapshot_id[:80]!r} is not kept (a snapshot is for a minute); "
-                "leave it empty for now"
+                f"snapshot_id: {snapshot_id[:80]!r} is not kept (a snapshot is for a minute at "
+                "most); leave it empty for now"
             )
         return outlook
 

@@ -30,7 +30,7 @@ from chipwatt.collector.placement.grants import heard_until_s, shortage
 from chipwatt.collector.placement.reservation import Reservation, ReservationState, grants_of
 from chipwatt.collector.placement.reservation_book import ReservationBook
 from chipwatt.collector.placement.topology import Topology
-from chipwatt.collector.placement.trust import provenance_message
+from chipwatt.collector.placement.trust import Trust, provenance_message
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.v1 import placement_pb2 as pb
 
@@ -88,11 +88,9 @@ class ReservationAnswers:
             if made is None:
                 made = self._grant(request, body, outlook)
                 self._book.keep(made)
-        position = outlook.topology.index.get(made.node_id)
-        trust = outlook.trust_of_all() if position is None else outlook.trust(position)
         return pb.ReserveResponse(
             reservation=reservation_message(made, outlook.topology),
-            provenance=provenance_message(trust),
+            provenance=provenance_message(_trust(made, outlook)),
         )
 
     def commit(self, request: pb.CommitRequest) -> pb.CommitResponse:
@@ -118,8 +116,10 @@ class ReservationAnswers:
                 raise _precondition(
                     f"workload_id: {found.id} is bound to workload {found.workload.hex()} already"
                 )
+        outlook = self._outlooks.latest()
         return pb.CommitResponse(
-            reservation=reservation_message(found, self._outlooks.latest().topology)
+            reservation=reservation_message(found, outlook.topology),
+            provenance=provenance_message(_trust(found, outlook)),
         )
 
     def release(self, request: pb.ReleaseRequest) -> pb.ReleaseResponse:
@@ -133,8 +133,10 @@ class ReservationAnswers:
                     ended_unix_ns=self._book.now_unix_ns(),
                 )
                 self._book.keep(found)
+        outlook = self._outlooks.latest()
         return pb.ReleaseResponse(
-            reservation=reservation_message(found, self._outlooks.latest().topology)
+            reservation=reservation_message(found, outlook.topology),
+            provenance=provenance_message(_trust(found, outlook)),
         )
 
     def list_reservations(self, request: pb.ListReservationsRequest) -> pb.ListReservationsResponse:
@@ -151,9 +153,13 @@ class ReservationAnswers:
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"node_id: more than {MAX_LISTED} reservations fit; ask node by node",
             )
-        topology = self._outlooks.latest().topology
+        outlook = self._outlooks.latest()
+        topology = outlook.topology
+        if request.node_id and not found:
+            position_of(topology, request.node_id)
         return pb.ListReservationsResponse(
-            reservations=[reservation_message(reservation, topology) for reservation in found]
+            reservations=[reservation_message(reservation, topology) for reservation in found],
+            provenance=provenance_message(outlook.trust_of_all()),
         )
 
     def _grant(self, request: pb.ReserveRequest, body: bytes, outlook: Outlook) -> Reservation:
@@ -239,6 +245,17 @@ def reservation_message(of: Reservation, topology: Topology) -> pb.Reservation:
         workload_id=of.workload.hex(),
         committed_unix_ns=of.committed_unix_ns,
         node_gone=of.node_id not in topology.index,
+    )
+
+
+def _trust(of: Reservation, outlook: Outlook) -> Trust:
+    """Return the trust in the prediction of the reservation's node, as in Reserve."""
+    position = outlook.topology.index.get(of.node_id)
+    if position is None:
+        return outlook.trust_of_all()
+    asked = pb.ReserveRequest.FromString(of.body)
+    return outlook.trust(
+        position, horizon_of(asked.horizon_s, outlook), quantile_of(asked.quantile_ppm)
     )
 
 

@@ -2,13 +2,15 @@
 
 The file is written first: what memory counts is on the disk. Time here never runs
 backwards within a run, so that what has expired once stays so where a wall clock is
-set back.
+set back; it goes on at its own pace until the wall clock has caught up. Nothing is held
+for longer than it was asked for, whatever a clock once said.
 """
 
 from __future__ import annotations
 
 import heapq
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -36,11 +38,16 @@ _log = log.get(__name__)
 class ReservationBook:
     """Reservations in the file at ``path``; safe between threads. Raises StoreError."""
 
-    def __init__(self, path: Path, unix_ns: Callable[[], int]) -> None:
-        self._unix_ns = unix_ns
+    def __init__(
+        self,
+        path: Path,
+        unix_ns: Callable[[], int],
+        mono_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._unix_ns, self._mono_ns = unix_ns, mono_ns
         self._lock = threading.RLock()
         self._file = ReservationFile(path)
-        self._now_unix_ns = 0
+        self._now_unix_ns, self._now_mono_ns = 0, 0
         self._forget_unix_ns = 0
         self._live: dict[str, Reservation] = {}
         self._expiries: list[tuple[int, str]] = []
@@ -49,14 +56,20 @@ class ReservationBook:
         self._topology: Topology | None = None
         self._counted: dict[str, Mapping[str, int]] = {}
         self._reserved: Counter[str] = Counter()
+        now = self.now_unix_ns()
         for reservation in self._file.live():
-            self._take(reservation)
+            lease_ns = reservation.expires_unix_ns - reservation.created_unix_ns
+            expires_unix_ns = min(reservation.expires_unix_ns, now + lease_ns)
+            self._take(replace(reservation, expires_unix_ns=expires_unix_ns))
 
     def now_unix_ns(self) -> int:
-        """Return the wall clock, or the latest it ever showed."""
+        """Return the wall clock, or where that was set back, what it would show otherwise."""
         with self._lock:
-            self._now_unix_ns = max(self._now_unix_ns, self._unix_ns())
-            return self._now_unix_ns
+            wall, mono = self._unix_ns(), self._mono_ns()
+            if wall < self._now_unix_ns:
+                wall = self._now_unix_ns + mono - self._now_mono_ns
+            self._now_unix_ns, self._now_mono_ns = wall, mono
+            return wall
 
     def by_id(self, reservation_id: str) -> Reservation | None:
         """Return a reservation as it stands now; None where there is none, or no longer."""
@@ -100,10 +113,9 @@ class ReservationBook:
                 if reservation.is_live:
                     self._take(reservation)
 
-    def reserved_mw(self, topology: Topology, now_unix_ns: int) -> Array:
+    def reserved_mw(self, topology: Topology) -> Array:
         """Return what is held or committed and not yet absorbed, per node; carried up by share."""
         with self._lock:
-            self._now_unix_ns = max(self._now_unix_ns, now_unix_ns)
             reserved = self.reserved(topology)
             array = np.zeros(len(topology.nodes))
             if reserved:

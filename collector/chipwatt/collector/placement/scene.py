@@ -55,6 +55,14 @@ class Scene:
         at = self._ways(position)[0]
         return float((self.allowed_mw - self.peak_mw - self.reserved_mw)[at].min())
 
+    def nearest_above(self, position: int, marked: Array) -> int:
+        """Return the node itself or the nearest that feeds it and is marked; -1: there is none."""
+        if self._outlook.topology.nodes[position].id not in self.topology.index:
+            return -1
+        at = self._ways(position)[0]
+        found = at[marked[at]]  # parents first
+        return int(found[-1]) if len(found) else -1
+
     def add(self, position: int, power_mw: float) -> None:
         """Place power on a node, or take it away where it is negative."""
         at, share = self._ways(position)

@@ -50,7 +50,7 @@ class Breaker:
     """What trips above a node."""
 
     trip_curve: str = ""
-    """The operator's name of the curve."""
+    """A curve that ``breakers`` knows; empty: nobody said."""
     continuous_mw: int = 0
     """What it carries for ever; 0: nobody said."""
 

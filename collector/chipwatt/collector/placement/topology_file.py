@@ -13,7 +13,7 @@ One ``[[node]]`` table a node::
     derate = 0.8               # budget = rated x derate where no budget is given
     budget = "30kW"            # what may be used
     safety_margin = 0.05       # share of the budget that is never given away
-    breaker = { trip_curve = "C63", continuous = "34kW" }
+    breaker = { trip_curve = "iec-very-inverse", continuous = "34kW" }
     redundancy = "2N"          # N, N+1 or 2N
     thermal_zone = "aisle-3"   # the operator's own name
     hw_class = "hgx-h100"      # nodes of a kind and class share what forecasts have learned

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from chipwatt.collector.placement.breakers import CURVES, trip_curve
 from chipwatt.collector.placement.topology import (
     WHOLE_PPM,
     Breaker,
@@ -21,6 +22,8 @@ from chipwatt.core.columns import MAX_POWER_MW
 
 _UNIT_MW = {"mW": 1, "W": 1_000, "kW": 1_000_000, "MW": 1_000_000_000}
 _POWER = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
+_MAX_TEXT = 253
+"""As long as a host's name may be."""
 _MAX_NODE_MW = 1_000_000 * MAX_POWER_MW
 _NODE_KEYS = (
     "id", "kind", "parents", "rated", "budget", "derate", "safety_margin", "host", "breaker",
@@ -51,6 +54,8 @@ def node_of(table: Mapping[str, Any]) -> PowerNode:
         raise Wrong(f"a node has no id: {table!r:.80}")
     if not isinstance(name, str):
         raise Wrong(f"id is text, not {name!r:.40}: quote it")
+    if len(name) > _MAX_TEXT or not name.isprintable():
+        raise Wrong(f"an id is at most {_MAX_TEXT} printable characters, not {name!r:.60}")
     try:
         return _read(name, table)
     except Wrong as error:
@@ -134,9 +139,18 @@ def _breaker(table: Mapping[str, Any]) -> Breaker | None:
         raise Wrong(f"breaker is {{ trip_curve, continuous }}, not {given!r:.60}")
     check_keys(given, _BREAKER_KEYS, "a breaker")
     try:
-        return Breaker(_text(given, "trip_curve", ""), _power(given, "continuous"))
+        curve, continuous_mw = _text(given, "trip_curve", ""), _power(given, "continuous")
     except Wrong as error:
         raise Wrong(f"breaker: {error}") from None
+    if curve and trip_curve(curve) is None:
+        hint = nearest(curve, CURVES) or "; leave it out where the curve is another"
+        raise Wrong(
+            f"breaker: trip_curve {curve!r:.40} is none of {', '.join(CURVES)}, of which each may "
+            f"end in @ and its time multiplier{hint}"
+        )
+    if not continuous_mw:
+        raise Wrong("breaker: it trips at nothing without continuous, the power it carries always")
+    return Breaker(curve, continuous_mw)
 
 
 def _redundancy(value: object) -> Redundancy:
@@ -154,6 +168,7 @@ def _labels(table: Mapping[str, Any]) -> dict[str, str]:
     for name, value in given.items():
         if not isinstance(value, str):
             raise Wrong(f"labels: {name!r:.40} is text, not {value!r:.40}: quote it")
+        _text(given, name, "")
     return dict(given)
 
 
@@ -171,6 +186,8 @@ def _text(table: Mapping[str, Any], key: str, default: str) -> str:
     value = table.get(key, default)
     if not isinstance(value, str):
         raise Wrong(f"{key} is text, not {value!r:.40}")
+    if len(value) > _MAX_TEXT or not value.isprintable():
+        raise Wrong(f"{key} is at most {_MAX_TEXT} printable characters, not {value!r:.60}")
     return value
 
 

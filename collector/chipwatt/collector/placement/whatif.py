@@ -6,6 +6,7 @@ reservations change, parents first; what hangs beneath them has less room throug
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from chipwatt.collector.placement.demand import (
 from chipwatt.collector.placement.explain import power_text
 from chipwatt.collector.placement.scene import Scene
 from chipwatt.collector.placement.topology import WHOLE_PPM
+from chipwatt.collector.placement.trust import Trust, provenance_message
 from chipwatt.core.tables import Array
 from chipwatt.v1 import placement_pb2 as pb
 
@@ -86,12 +88,16 @@ class Trial:
         exceed_after = self._exceed_ppm(after, where)
         effects = []
         first_violated_id = ""
+        tightest, least_mw = -1, np.inf
         nodes = self._outlook.topology.nodes
         short = _whole(after.free_mw()) < 0
         for row, at in enumerate(where.tolist()):
             room_before, room_after = before.room_mw(at), after.room_mw(at)
             if short[at] and not first_violated_id:
                 first_violated_id = nodes[at].id
+            if room_after < least_mw:
+                tightest, least_mw = at, room_after
+            nearest = after.nearest_above(at, short)
             effects.append(
                 pb.NodeEffect(
                     node_id=nodes[at].id,
@@ -102,6 +108,7 @@ class Trial:
                     exceed_before_ppm=int(exceed_before[row]),
                     exceed_after_ppm=int(exceed_after[row]),
                     unlimited=bool(np.isinf(room_after)),
+                    first_violated_id=nodes[nearest].id if nearest >= 0 else "",
                 )
             )
         return pb.WhatIfResponse(
@@ -109,6 +116,21 @@ class Trial:
             first_violated_id=first_violated_id,
             snapshot_id=self._outlook.id,
             unpowered_ids=after.unfed,
+            provenance=provenance_message(self._trust(tightest)),
+        )
+
+    def _trust(self, tightest: int) -> Trust:
+        """Return the trust in all hosts, with the prediction at the node with the least room."""
+        trust = self._outlook.trust_of_all()
+        if tightest < 0:
+            return trust
+        one = self._outlook.trust(tightest, self._horizon_s, self._quantile)
+        return replace(
+            trust,
+            predictor=one.predictor,
+            quality=tuple(sorted({*trust.quality, *one.quality})),
+            coverage_7d_ppm=one.coverage_7d_ppm,
+            scores=one.scores,
         )
 
     def _take(self, node_id: str, power_mw: int, field: str, name: str = "node_id") -> None:

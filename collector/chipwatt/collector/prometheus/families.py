@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
-from chipwatt.collector.prometheus.classic import Classic, explicit, exponential
+from chipwatt.collector.prometheus.classic import SECONDS, WATTS, Classic, explicit, exponential
 from chipwatt.collector.prometheus.naming import label_name, metric_name, unit_of
 from chipwatt.core.clock import NS_PER_S
 
@@ -78,11 +78,12 @@ class Families:
         family = self._family(metric)
         if family.kind == "histogram":
             data = metric.exponential_histogram.data_points or metric.histogram.data_points
+            steps = SECONDS if metric.unit == "s" else WATTS
             for point in data:
                 value = (
                     explicit(point)
                     if isinstance(point, metrics_pb2.HistogramDataPoint)
-                    else exponential(point)
+                    else exponential(point, steps)
                 )
                 self._keep(family, point.time_unix_nano, _join(resource, point.attributes), value)
             return

@@ -5,6 +5,7 @@
     <store.path>/
       lock                      held by the one collector that has the store open
       catalogue.sqlite          what is in the store, and the journal of what was just committed
+      commits                   numbers of the newest commits, to notice one that vanished
       blocks/raw-*.sqlite       a UTC day of rows as agents sent them
       blocks/1min-*.sqlite      a day of one-minute roll-ups
       blocks/10min-*.sqlite     eight days of ten-minute roll-ups
@@ -37,8 +38,14 @@ fails, so nothing here relies on one:
    over, whatever compaction and retention did to its rows.
 7. *Energy is kept.* A roll-up adds integers of rows that join up exactly, and
    leaves apart what does not; gaps are kept as long as the coarsest tier.
-8. *Damage is local.* Every block has a checksum. One that fails, or a file that
-   cannot be read, is left out, counted (``damaged``) and logged; all else goes on.
+8. *Damage is local, and told.* Every block has a checksum. One that fails, a file
+   that cannot be read, or commits that are gone with the end of the log (``tally``)
+   are left out, counted and logged once (``damage``); ``gaps`` says what energy that
+   is, from the counters around it (``lost``). Files are looked through at the start
+   and once a day (``scrub``, ``opening``); indexes are rebuilt. All else goes on.
+9. *A commit is where the path leads.* A store that was deleted or replaced while it
+   is open takes nothing (``anchor``).
+10. *A clock that jumps deletes nothing*: retention has a time of its own (``pace``).
 
 Beside the books the catalogue keeps four bytes of each batch's digest for 30 days
 (``fingerprints``), where each sensor's rows end (``lines``) and where windows lie that an

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chipwatt.collector.store.block import encode
-from chipwatt.collector.store.faults import told
+from chipwatt.collector.store.block import BlockDamaged, decode, encode
+from chipwatt.collector.store.damage import Loss, hosts_of_shard
+from chipwatt.collector.store.faults import StoreDamaged, told
 from chipwatt.collector.store.sqlite_file import connect, reading, writing
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.rows import Rows
@@ -50,6 +51,23 @@ class Found:
     slot_unix_ns: int
     start_min: int
     start_max: int
+
+    def lost(self, path: Path, kind: SectionKind, shard: int) -> Loss:
+        """Return the loss of this block."""
+        place = f"{path.name} block {self.number}"
+        return Loss(place, self.start_min, self.start_max, kind, hosts_of_shard(shard))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A block of a file that counts, with what its row says of it."""
+
+    number: int
+    kind: int
+    shard: int
+    start_min: int
+    start_max: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +111,12 @@ def append(path: Path, generation: int, placed: Sequence[Placed]) -> Extent:
     return Extent(sum(len(one.rows) for one in placed), min(least), max(most))
 
 
+def rebuild_index(path: Path) -> None:
+    """Make the index anew from the blocks. Raises StoreError."""
+    with told(path, "rebuild the index"), closing(connect(path, write=True)) as connection:
+        connection.execute("REINDEX")
+
+
 def take_back(path: Path, generation: int) -> None:
     """Delete the blocks of one generation. Raises StoreError."""
     with (
@@ -113,11 +137,15 @@ class BlockFile:
 
     def find(self, kind: SectionKind, shard: int) -> list[Found]:
         """Return the blocks of one kind and shard that count, by slot."""
-        rows = self._rows(
-            "SELECT id, slot, start_min, start_max, generation FROM block "
-            "INDEXED BY block_place WHERE kind = ? AND shard = ? ORDER BY slot, id",
-            (int(kind), shard),
+        query = (
+            "SELECT id, slot, start_min, start_max, generation FROM block {} "
+            "WHERE kind = ? AND shard = ? ORDER BY slot, id"
         )
+        place = (int(kind), shard)
+        try:
+            rows = self._rows(query.format("INDEXED BY block_place"), place)
+        except StoreDamaged:
+            rows = self._rows(query.format("NOT INDEXED"), place)  # slower, without what broke
         return [Found(*row[:4]) for row in rows if row[4] in self._visible]
 
     def shards(self, kind: SectionKind) -> list[int]:
@@ -127,10 +155,34 @@ class BlockFile:
         )
         return [row[0] for row in rows]
 
-    def data(self, found: Found) -> bytes:
-        """Return the bytes of a block."""
-        ((data,),) = self._rows("SELECT data FROM block WHERE id = ?", (found.number,))
-        return bytes(data)
+    def rows(self, number: int, kind: SectionKind) -> Rows:
+        """Return the rows of a block of that kind. Raises BlockDamaged."""
+        found = self._rows("SELECT data FROM block WHERE id = ?", (number,))
+        if not found or not isinstance(found[0][0], bytes):
+            raise BlockDamaged(f"{self._path}: block {number} is not there")
+        rows = decode(found[0][0])
+        if rows.kind is not kind:
+            raise BlockDamaged(f"{self._path}: block {number} holds rows of another kind")
+        return rows
+
+    def contents(self) -> list[Held]:
+        """Return every block that counts, newest first, read without the index."""
+        rows = self._rows(
+            "SELECT id, kind, shard, start_min, start_max, rows, generation "
+            "FROM block NOT INDEXED ORDER BY id DESC",
+            (),
+        )
+        return [Held(*row[:6]) for row in rows if row[6] in self._visible]
+
+    def generations(self) -> set[int]:
+        """Return the generations of all blocks, whether they count or not."""
+        return {row[0] for row in self._rows("SELECT DISTINCT generation FROM block", ())}
+
+    def check(self) -> str:
+        """Return what SQLite finds wrong with the file; empty where it is whole."""
+        return "; ".join(
+            row[0] for row in self._rows("PRAGMA integrity_check(3)", ()) if row[0] != "ok"
+        )
 
     def _rows(self, query: str, values: tuple[int, ...]) -> list[tuple[Any, ...]]:
         with told(self._path, "read blocks"):

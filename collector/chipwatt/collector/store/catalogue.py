@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chipwatt.collector.store.anchor import Anchor
 from chipwatt.collector.store.faults import told
 from chipwatt.collector.store.sqlite_file import connect, reading, writing
 from chipwatt.core.durable import sync_directory
@@ -18,6 +19,8 @@ from chipwatt.core.errors import StoreError
 SCHEMA = 1
 BLOCKS = "blocks"
 """Directory of the files that ``shelf`` keeps."""
+COMMITS = "commits"
+"""File that ``tally`` keeps."""
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE host (
@@ -61,6 +64,9 @@ CREATE TABLE IF NOT EXISTS fingerprint (
 CREATE INDEX IF NOT EXISTS fingerprint_day ON fingerprint (day);
 CREATE TABLE IF NOT EXISTS line (shard INTEGER PRIMARY KEY, ends BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS merged (host INTEGER PRIMARY KEY, seconds BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS damage (
+  place TEXT PRIMARY KEY, start_min INTEGER NOT NULL, start_max INTEGER NOT NULL,
+  kind INTEGER NOT NULL, hosts BLOB NOT NULL) WITHOUT ROWID;
 """
 """Tables that came after the first release; who does not know them loses nothing by it."""
 
@@ -82,6 +88,7 @@ class Catalogue:
                 self._writer = connect(self.path, create=True, write=True)
             try:
                 self._prepare()
+                self._anchor = Anchor(self.path)
             except BaseException:
                 self._writer.close()
                 raise
@@ -106,15 +113,36 @@ class Catalogue:
             with writing(self._writer):
                 for statement in _LATER.split(";"):
                     self._writer.execute(statement)
+            # What is not in the log cannot be lost with the end of it.
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _must_be_alone(self) -> None:
-        """Refuse to begin anew beside blocks that only a lost catalogue can explain."""
-        blocks = self.directory / BLOCKS
-        if blocks.is_dir() and any(blocks.iterdir()):
-            raise StoreError(
-                f"{self.directory}: holds blocks but no catalogue: restore {self.path.name} from "
-                "a copy, or move the whole directory away to begin anew"
-            )
+        """Refuse to begin anew beside files that only a lost catalogue can explain."""
+        blocks, commits = self.directory / BLOCKS, self.directory / COMMITS
+        for name, is_there in (
+            ("blocks", blocks.is_dir() and any(blocks.iterdir())),
+            ("a list of commits", commits.is_file() and commits.stat().st_size > 0),
+        ):
+            if is_there:
+                raise StoreError(
+                    f"{self.directory}: holds {name} but no catalogue: restore {self.path.name} "
+                    "from a copy, or move the whole directory away to begin anew"
+                )
+
+    def renew(self, table: str) -> None:
+        """Begin a damaged table anew; its pages stay behind unused. Raises StoreError."""
+        with self.lock, told(self.path, f"begin {table} anew"):
+            with writing(self._writer):
+                self._writer.execute("PRAGMA writable_schema=ON")
+                self._writer.execute("DELETE FROM sqlite_schema WHERE tbl_name = ?", (table,))
+                version = self._writer.execute("PRAGMA schema_version").fetchone()[0]
+                self._writer.execute(f"PRAGMA schema_version={version + 1}")
+            self._writer.execute("PRAGMA writable_schema=RESET")
+            with writing(self._writer):
+                for statement in (_TABLES + _LATER).split(";"):
+                    made = statement.replace(" IF NOT EXISTS", "").split("(", 1)[0].split()
+                    if made[:1] == ["CREATE"] and table in made:
+                        self._writer.execute(statement)
 
     @contextmanager
     def writing(self, doing: str) -> Iterator[sqlite3.Connection]:
@@ -124,6 +152,8 @@ class Catalogue:
                 raise StoreError(f"{self.directory}: the store is closed")
             with writing(self._writer) as connection:
                 yield connection
+                self._anchor.check()
+            self._anchor.check_committed()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

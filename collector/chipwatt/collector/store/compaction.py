@@ -22,14 +22,15 @@ from chipwatt.collector.store.block_file import Placed
 from chipwatt.collector.store.catalogue import Catalogue, number, set_number
 from chipwatt.collector.store.config import DAY_NS, HOSTS_A_SHARD, MINUTE_NS, StoreConfig
 from chipwatt.collector.store.contract import AHEAD_NS
+from chipwatt.collector.store.damage import Loss
 from chipwatt.collector.store.dictionary import Dictionary
 from chipwatt.collector.store.intake import host_numbers
 from chipwatt.collector.store.ledger import Ledger
 from chipwatt.collector.store.lines import Lines
+from chipwatt.collector.store.parts import parts_after
 from chipwatt.collector.store.shelf import Shelf
 from chipwatt.collector.store.stream_book import FOLD_AT_ONCE, StreamBook, drop, fold, receipts
 from chipwatt.core.columns import SectionKind
-from chipwatt.core.log import get
 from chipwatt.core.rows import Rows, concatenate, take
 from chipwatt.core.tables import Array
 
@@ -38,7 +39,6 @@ SETTLE_NS = MINUTE_NS
 MOST_ROWS = 65_536
 """Rows a step: bounds its memory to some 20 MB and its transaction to some milliseconds."""
 MOST_BEHIND_NS = 400 * DAY_NS
-_log = get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,6 @@ class Compactor:
     ) -> None:
         self.lock = threading.RLock()
         """Held during a step; whoever seals a file takes it, too."""
-        self.damaged = 0
-        """Parts that could not be read back since the start."""
         self._config = config
         self._catalogue = catalogue
         self._shelf = shelf
@@ -75,19 +73,26 @@ class Compactor:
         self._book = book
         self._lines = lines
 
-    def run(self, now_unix_ns: int, settle_ns: int = SETTLE_NS) -> None:
-        """Move everything received before ``now - settle``. Raises StoreError."""
-        while self._step(now_unix_ns - settle_ns):
+    def run(
+        self, now_unix_ns: int, kept_unix_ns: int | None = None, settle_ns: int = SETTLE_NS
+    ) -> None:
+        """Move everything received before ``now - settle``. Raises StoreError.
+
+        ``kept_unix_ns`` is the time that retention takes for now (``pace``).
+        """
+        kept_unix_ns = now_unix_ns if kept_unix_ns is None else kept_unix_ns
+        while self._step(now_unix_ns, settle_ns, kept_unix_ns):
             pass
         with self.lock:
             self._fold()
             self._lines.save(self._catalogue)
-        self._trim(now_unix_ns)
+        self._shelf.damage.save()
+        self._trim(now_unix_ns, kept_unix_ns)
 
-    def _step(self, until_unix_ns: int) -> bool:
+    def _step(self, now_unix_ns: int, settle_ns: int, kept_unix_ns: int) -> bool:
         with self.lock:
             with self._catalogue.reading() as connection:
-                stretch = self._read(connection, until_unix_ns)
+                stretch = self._read(connection, now_unix_ns - settle_ns, now_unix_ns)
             if stretch is None:
                 return False
             draft = self._shelf.begin()
@@ -95,7 +100,8 @@ class Compactor:
                 finest, coarsest = self._shelf.tiers[0], self._shelf.tiers[-1]
                 for kind, (rows, received) in stretch.rows.items():
                     tier = coarsest if kind is SectionKind.GAP else finest
-                    slots = slots_of(rows.table["start_unix_ns"], received, tier.slot_ns)
+                    starts = rows.table["start_unix_ns"]
+                    slots = slots_of(starts, received, kept_unix_ns, tier.slot_ns)
                     shards = host_numbers(rows, self._dictionary) // HOSTS_A_SHARD
                     draft.write(tier, place(rows, shards, slots))
                     if kind is SectionKind.DEVICE_WINDOW:
@@ -116,21 +122,33 @@ class Compactor:
                 raise
             return True
 
-    def _read(self, connection: sqlite3.Connection, until_unix_ns: int) -> _Stretch | None:
+    def _read(
+        self, connection: sqlite3.Connection, until_unix_ns: int, now_unix_ns: int
+    ) -> _Stretch | None:
+        """Return what comes next; a part from the future is of a clock that was set back."""
         last, count = 0, 0
         read: dict[SectionKind, list[tuple[Rows, int]]] = {}
-        for position, received, part_rows, data in connection.execute(
-            "SELECT position, received, rows, data FROM part WHERE position > ? ORDER BY position",
-            (number(connection, "moved"),),
+        damage = self._shelf.damage
+        moved = before = number(connection, "moved")
+        edge_ns = 0
+        for position, received, part_rows, kind, first, most, hosts, data in parts_after(
+            connection, "position, received, rows, kind, start_min, start_max, hosts, data", moved
         ):
-            if received > until_unix_ns or (count and count + part_rows > MOST_ROWS):
+            if until_unix_ns < received <= now_unix_ns + AHEAD_NS:
                 break
-            last, count = position, count + part_rows
+            if count and count + part_rows > MOST_ROWS:
+                break
+            if position > before + 1:
+                place = f"parts {before + 1} to {position - 1}"
+                span = (min(edge_ns or first, first), max(edge_ns, most))
+                damage.lose(Loss(place, *span), "their pages in the catalogue are damaged")
+            last, count, before, edge_ns = position, count + part_rows, position, most
             try:
                 rows = decode(data)
             except BlockDamaged as error:
-                self.damaged += 1
-                _log.warning("part of the journal is damaged", position=position, reason=str(error))
+                known = SectionKind(kind) if kind in set(SectionKind) else None
+                loss = Loss(f"part {position}", first, most, known, hosts)
+                damage.lose(loss, str(error))
                 continue
             read.setdefault(rows.kind, []).append((rows, received))
         if not last:
@@ -162,7 +180,7 @@ class Compactor:
             self._dictionary.saved(changes=True)
             self._book.folded(done)
 
-    def _trim(self, now_unix_ns: int) -> None:
+    def _trim(self, now_unix_ns: int, kept_unix_ns: int) -> None:
         """Forget moved parts that no reader with a cursor waits for."""
         with self._catalogue.reading() as connection:
             moved = number(connection, "moved")
@@ -172,7 +190,7 @@ class Compactor:
                 "(received < ?2 OR received < ?3 AND position <= ?4)",
                 (
                     moved,
-                    now_unix_ns - self._config.follow_most,
+                    kept_unix_ns - self._config.follow_most,
                     now_unix_ns - self._config.follow_least,
                     moved if slowest is None else slowest,
                 ),
@@ -182,14 +200,16 @@ class Compactor:
                 connection.execute("DELETE FROM part WHERE position <= ?", (found,))
 
 
-def slots_of(starts: Array, received: Array, slot_ns: int) -> Array:
+def slots_of(starts: Array, received: Array, kept_unix_ns: Array | int, slot_ns: int) -> Array:
     """Return the slot of each row.
 
     That is its start time, but never more than two minutes after the collector
-    received it nor more than 400 days before: a wrong clock moves a row's
-    place, not its content, and cannot make files for a far future.
+    received it nor more than 400 days before, nor before the time of retention where
+    that is earlier: a wrong clock moves a row's place, not its content, and
+    cannot make files for a far future.
     """
-    bounded = np.clip(starts, received - MOST_BEHIND_NS, received + AHEAD_NS)
+    oldest = np.minimum(received, kept_unix_ns) - MOST_BEHIND_NS
+    bounded = np.clip(starts, oldest, received + AHEAD_NS)
     slots: Array = bounded - bounded % slot_ns
     return slots
 

@@ -70,6 +70,16 @@ class HostRow:
     clock_offset_ns: int
 
 
+def last_heard(known_unix_ns: int, heard_unix_ns: int) -> int:
+    """Return when a host was last heard, by our clock, of what is known and what is new.
+
+    The later, but a known time that is far ahead is of a clock that was set back since.
+    """
+    if known_unix_ns - heard_unix_ns > AHEAD_NS:
+        return heard_unix_ns
+    return max(known_unix_ns, heard_unix_ns)
+
+
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """What ingest knows of one host beside its data."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chipwatt.collector.store.contract import HostRow
+from chipwatt.collector.store.contract import HostRow, last_heard
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind
@@ -49,7 +49,7 @@ class Dictionary:
         if number is None:
             return self._append_host(HostRow(host, host.hex(), seen_unix_ns, seen_unix_ns, 0, 0))
         known = self.hosts[number]
-        if seen_unix_ns > known.last_seen_unix_ns:
+        if last_heard(known.last_seen_unix_ns, seen_unix_ns) != known.last_seen_unix_ns:
             self.hosts[number] = HostRow(
                 host,
                 known.name,
@@ -69,7 +69,7 @@ class Dictionary:
             row.host,
             row.name,
             min(known.first_seen_unix_ns, row.first_seen_unix_ns),
-            max(known.last_seen_unix_ns, row.last_seen_unix_ns),
+            last_heard(known.last_seen_unix_ns, row.last_seen_unix_ns),
             row.agent_version,
             row.clock_offset_ns,
         )

@@ -11,11 +11,18 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from chipwatt.core.errors import StoreError
+
+_UNREADABLE = (
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+)
 
 
 class StoreFull(StoreError):
@@ -39,15 +46,33 @@ def told(path: Path, doing: str) -> Iterator[None]:
         raise StoreError(f"{path}: cannot {doing}: {error.strerror or error}") from error
 
 
+@contextmanager
+def believed(path: Path) -> Iterator[None]:
+    """Turn what impossible contents of a database raise into StoreDamaged."""
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError, struct.error) as error:
+        raise StoreDamaged(
+            f"{path}: damaged ({type(error).__name__}: {error}): restore it from a copy, "
+            "or move it away"
+        ) from error
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Return whether a file, or the disk beneath it, does not give what was written to it."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return (
+        code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        or code in _UNREADABLE
+        or "no such table" in str(error)
+    )
+
+
 def _from_sqlite(error: sqlite3.Error, path: Path, doing: str) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(_full(path))
-    if (
-        code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHORT_READ
-        or "no such table" in str(error)
-    ):
+    if is_damage(error):
         return StoreDamaged(f"{path}: damaged ({error}): restore it from a copy, or move it away")
     return StoreError(f"{path}: cannot {doing}: {error}")
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from chipwatt.collector.store.config import DAY_NS
+from chipwatt.collector.store.damage import Damage
 from chipwatt.collector.store.dictionary import Dictionary
+from chipwatt.collector.store.lines import Lines
+from chipwatt.collector.store.lost import REACH_NS, Around, gaps_in, spans
 from chipwatt.collector.store.reading import Reader, Wanted
+from chipwatt.collector.store.status import Statuses
 from chipwatt.core.codec import gap_from_row, window_from_row
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
@@ -14,6 +18,9 @@ from chipwatt.core.model import Domain, Statistic
 from chipwatt.core.records import DeviceWindow, Gap, HostSecond
 from chipwatt.core.rows import Rows, values
 
+_ALL = 1 << 40
+_NEXT = 256
+"""Windows that are looked at for the first one of each line after a loss."""
 _FAR_UNIX_NS = (1 << 63) - 1 - DAY_NS
 
 
@@ -22,6 +29,9 @@ class History:
 
     _dictionary: Dictionary
     _reader: Reader
+    _damage: Damage
+    _lines: Lines
+    _statuses: Statuses
 
     def windows(
         self,
@@ -66,11 +76,41 @@ class History:
         self, host: bytes, start_unix_ns: int, end_unix_ns: int, *, limit: int = 10_000
     ) -> list[Gap]:
         """Return gaps that start in [start, end), by start time. Raises StoreError."""
+        found = self._sent_gaps(host, start_unix_ns, end_unix_ns, limit)
+        lost = self._lost_gaps(host, start_unix_ns, end_unix_ns)
+        if not lost:
+            return found
+        return sorted([*found, *lost], key=lambda gap: gap.start_unix_ns)[:limit]
+
+    def _sent_gaps(
+        self, host: bytes, start_unix_ns: int, end_unix_ns: int, limit: int
+    ) -> list[Gap]:
         rows = self._read(SectionKind.GAP, host, (start_unix_ns, end_unix_ns), limit)
         if rows is None:
             return []
         devices = self._devices_of(rows)
         return [gap_from_row(row, of) for row, of in zip(values(rows), devices, strict=True)]
+
+    def _lost_gaps(self, host: bytes, start_unix_ns: int, end_unix_ns: int) -> list[Gap]:
+        """Return the gaps that damage to the store left, which start in [start, end)."""
+        number = self._dictionary.host_numbers.get(host)
+        if number is None or not self._damage.count:
+            return []
+        near = (start_unix_ns - REACH_NS, end_unix_ns + REACH_NS)
+        found: list[Gap] = []
+        for first_ns, last_ns in spans(self._damage.of(number, *near)):
+            reach = (first_ns - REACH_NS, last_ns + REACH_NS)
+            windows = self.windows(host, *reach, limit=_ALL)
+            if not windows or windows[-1].start_unix_ns <= last_ns:
+                windows += self.windows(host, reach[1], _FAR_UNIX_NS, limit=_NEXT)
+            around = Around(
+                windows,
+                self._sent_gaps(host, *reach, _ALL),
+                self._lines.of(host),
+                self._statuses.sensors(host),
+            )
+            found += gaps_in(first_ns, last_ns, around)
+        return [gap for gap in found if start_unix_ns <= gap.start_unix_ns < end_unix_ns]
 
     def _read(
         self,

@@ -14,6 +14,7 @@ from chipwatt.collector.store.catalogue import number, set_number
 from chipwatt.collector.store.contract import IncomingBatch
 from chipwatt.collector.store.dictionary import Dictionary
 from chipwatt.collector.store.stream_book import StreamBook
+from chipwatt.collector.store.tally import Commit
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.model import Flag
 from chipwatt.core.rows import KEPT, Rows, concatenate
@@ -78,11 +79,20 @@ class Intake:
             for parts in gathered.values()
             if parts
         ]
+        starts = [rows.table["start_unix_ns"] for parts in gathered.values() for rows in parts]
+        self._span = (
+            min((int(some.min()) for some in starts), default=self.received_unix_ns),
+            max((int(some.max()) for some in starts), default=self.received_unix_ns),
+        )
         for kind, parts in gathered.items():
             self.counted[_COUNTED[kind]] = sum(map(len, parts))
         for part in gathered[SectionKind.DEVICE_WINDOW]:
             root = part.table["flags"] & Flag.ROOT != 0
             self.counted["root_energy_uj"] += sum(part.table["energy_uj"][root].tolist())
+
+    def counted_as(self, number: int) -> Commit:
+        """Return what ``tally`` remembers of this commit."""
+        return Commit(number, self.received_unix_ns, *self._span)
 
     def save(self, connection: sqlite3.Connection) -> None:
         """Write parts, statuses and totals in the caller's transaction."""

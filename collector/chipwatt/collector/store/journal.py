@@ -8,11 +8,16 @@ compaction and retention do meanwhile.
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from itertools import islice
+
 from chipwatt.collector.store.block import BlockDamaged, decode
 from chipwatt.collector.store.catalogue import Catalogue
 from chipwatt.collector.store.contract import Block
 from chipwatt.collector.store.dictionary import Dictionary
 from chipwatt.collector.store.intake import host_numbers
+from chipwatt.collector.store.parts import parts_after
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.log import get
 from chipwatt.core.tables import Array
@@ -30,23 +35,20 @@ class Journal:
     def follow(self, after: int, limit: int) -> list[Block]:
         """Return up to ``limit`` blocks after position ``after``, in order. Raises StoreError."""
         with self._catalogue.reading() as connection:
-            found = connection.execute(
-                "SELECT position, data FROM part WHERE position > ? ORDER BY position LIMIT ?",
-                (after, limit),
-            ).fetchall()
-        blocks = []
-        for position, data in found:
+            return list(islice(self._blocks(connection, after), limit))
+
+    def _blocks(self, connection: sqlite3.Connection, after: int) -> Iterator[Block]:
+        for position, data in parts_after(connection, "position, data", after):
             try:
                 rows = decode(data)
             except BlockDamaged as error:
-                _log.warning("part of the journal is damaged", position=position, reason=str(error))
+                _log.warning("followers miss a damaged part", position=position, reason=str(error))
                 continue
             hosts = host_numbers(rows, self._dictionary)
             devices: Array = rows.owners
             if rows.kind is SectionKind.HOST_SECOND:
                 devices = rows.owners[:0]
-            blocks.append(Block(position, rows.kind, hosts, devices, rows.table))
-        return blocks
+            yield Block(position, rows.kind, hosts, devices, rows.table)
 
     def oldest(self) -> int:
         """Return the position after which everything may still be followed. Raises StoreError."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from dataclasses import dataclass
+from statistics import median_low
 
 import numpy as np
 
@@ -48,6 +49,8 @@ class Lines:
         self._shards: dict[int, dict[int, _End]] = {n: _unpack(ends) for n, ends in rows}
         self._changed: set[int] = set()
         self._runs = 0
+        self._heard: dict[int, int] = {}
+        """Newest end of each host of which rows came since the last ``heard``."""
 
     def observe(self, rows: Rows) -> None:
         """Take account of device windows and gaps; of host seconds there is nothing to take."""
@@ -61,7 +64,11 @@ class Lines:
         if rows.kind is SectionKind.DEVICE_WINDOW:
             order = order[(table["flags"][order] & np.uint32(Flag.CLOCK_AHEAD)) == 0]
         last = order[np.append(np.diff(keys[order]) != 0, [True])] if len(order) else order
-        shards = self._dictionary.hosts_of(rows.owners[last]) // HOSTS_A_SHARD
+        hosts = self._dictionary.hosts_of(rows.owners[last])
+        shards = hosts // HOSTS_A_SHARD
+        for host, end_ns in zip(hosts.tolist(), ends[last].tolist(), strict=True):
+            if end_ns > self._heard.get(host, 0):
+                self._heard[host] = end_ns
         monos = table["start_mono_ns"][last] + table["duration_ns"][last]
         for shard, key, *end in zip(
             shards.tolist(), keys[last].tolist(), ends[last].tolist(), monos.tolist(),
@@ -71,6 +78,14 @@ class Lines:
             if end[0] > of_shard.get(key, (0,))[0]:
                 of_shard[key] = (end[0], end[1], end[2])
                 self._changed.add(shard)
+
+    def heard(self) -> int | None:
+        """Return the median of the newest ends, by their clocks, of hosts that sent any lately.
+
+        That is since the last call, or ever where this is the first; None where none did.
+        """
+        heard, self._heard = self._heard, {}
+        return median_low(heard.values()) if heard else None
 
     def of(self, host: bytes) -> list[Line]:
         """Return the lines of a host."""

@@ -18,18 +18,18 @@ from chipwatt.collector.store.block import BlockDamaged, decode
 from chipwatt.collector.store.block_file import open_blocks
 from chipwatt.collector.store.catalogue import Catalogue, number
 from chipwatt.collector.store.config import HOSTS_A_SHARD
-from chipwatt.collector.store.faults import StoreDamaged
+from chipwatt.collector.store.damage import Loss
+from chipwatt.collector.store.faults import StoreDamaged, told
+from chipwatt.collector.store.parts import parts_after
 from chipwatt.collector.store.shelf import Shelf, Visible
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.errors import StoreError
-from chipwatt.core.log import get
 from chipwatt.core.model import Domain, Statistic
 from chipwatt.core.rollup import roll_up
 from chipwatt.core.rows import Rows, concatenate, take
 from chipwatt.core.tables import Array
 
 _TRIES = 5
-_log = get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,9 @@ class _Source:
     """A block or part that may hold rows that are asked for."""
 
     start_min: int
-    data: Callable[[], bytes]
+    rows: Callable[[], Rows]
+    loss: Loss
+    """What is lost where the rows cannot be read."""
 
 
 class _Retired(Exception):
@@ -86,8 +88,6 @@ class Reader:
     def __init__(self, catalogue: Catalogue, shelf: Shelf) -> None:
         self._catalogue = catalogue
         self._shelf = shelf
-        self.damaged = 0
-        """Blocks, parts and files that could not be read since the start."""
 
     def read(self, wanted: Wanted) -> Rows | None:
         """Return rows by start time, at most ``limit``; None where there are none.
@@ -114,18 +114,30 @@ class Reader:
 
     def _parts(self, connection: sqlite3.Connection, wanted: Wanted) -> Iterator[_Source]:
         host = np.uint32(wanted.host)
-        for position, start_min, hosts in connection.execute(
-            "SELECT position, start_min, hosts FROM part "
-            "WHERE position > ? AND kind = ? AND start_max >= ? AND start_min < ?",
-            (
-                number(connection, "moved"),
-                int(wanted.kind),
-                wanted.first_unix_ns,
-                wanted.last_unix_ns,
-            ),
+        for position, start_min, start_max, hosts in parts_after(
+            connection,
+            "position, start_min, start_max, hosts",
+            number(connection, "moved"),
+            "kind = ? AND start_max >= ? AND start_min < ?",
+            (int(wanted.kind), wanted.first_unix_ns, wanted.last_unix_ns),
         ):
             if host in np.frombuffer(hosts, "<u4"):
-                yield _Source(start_min, partial(_part_data, connection, position))
+                yield _Source(
+                    start_min,
+                    partial(self._part, connection, position, wanted.kind),
+                    Loss(f"part {position}", start_min, start_max, wanted.kind, hosts),
+                )
+
+    def _part(self, connection: sqlite3.Connection, position: int, kind: SectionKind) -> Rows:
+        query = "SELECT data FROM part WHERE position = ?"
+        with told(self._catalogue.path, "read the store"):
+            row = connection.execute(query, (position,)).fetchone()
+        if row is None or not isinstance(row[0], bytes):
+            raise BlockDamaged("the part is not there")
+        rows = decode(row[0])
+        if rows.kind is not kind:
+            raise BlockDamaged("the part holds rows of another kind")
+        return rows
 
     def _blocks(
         self,
@@ -137,21 +149,26 @@ class Reader:
     ) -> Iterator[_Source]:
         visible = Visible(connection)
         first, last = wanted.first_unix_ns, wanted.last_unix_ns
+        shard = wanted.host // HOSTS_A_SHARD
         for shelved in self._shelf.overlapping(connection, first, last):
             try:
                 blocks = stack.enter_context(open_blocks(shelved.path, visible))
-                found = blocks.find(wanted.kind, wanted.host // HOSTS_A_SHARD)
+                found = blocks.find(wanted.kind, shard)
             except StoreError as error:
                 gone = not shelved.path.exists()
                 if gone and not last_try:
                     raise _Retired from None
                 if not gone and not isinstance(error, StoreDamaged):
                     raise
-                self._note(str(error))
+                self._shelf.damage.lose(shelved.lost(), str(error), suspect=shelved.path)
                 continue
             for one in found:
                 if one.start_max >= first and one.start_min < last:
-                    yield _Source(one.start_min, partial(blocks.data, one))
+                    yield _Source(
+                        one.start_min,
+                        partial(blocks.rows, one.number, wanted.kind),
+                        one.lost(shelved.path, wanted.kind, shard),
+                    )
 
     def _gather(self, sources: list[_Source], wanted: Wanted) -> Rows | None:
         """Decode in order of time until nothing earlier than the limit can follow."""
@@ -172,19 +189,10 @@ class Reader:
 
     def _decode(self, source: _Source, wanted: Wanted) -> Rows | None:
         try:
-            return wanted.of(decode(source.data()))
-        except (BlockDamaged, StoreDamaged, sqlite3.DatabaseError) as error:
-            self._note(str(error))
+            return wanted.of(source.rows())
+        except (BlockDamaged, StoreDamaged) as error:
+            self._shelf.damage.lose(source.loss, str(error))
             return None
-
-    def _note(self, reason: str) -> None:
-        self.damaged += 1
-        _log.warning("stored rows cannot be read and are left out", reason=reason)
-
-
-def _part_data(connection: sqlite3.Connection, position: int) -> bytes:
-    row = connection.execute("SELECT data FROM part WHERE position = ?", (position,)).fetchone()
-    return bytes(row[0])
 
 
 def _finish(kept: list[Rows], wanted: Wanted, before_unix_ns: int | None = None) -> Rows | None:

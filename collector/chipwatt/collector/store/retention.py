@@ -17,21 +17,20 @@ import time
 from collections.abc import Generator, Iterator
 from itertools import groupby
 
-from chipwatt.collector.store.block import BlockDamaged, decode
+from chipwatt.collector.store.block import BlockDamaged
 from chipwatt.collector.store.block_file import BlockFile, Found, Placed, open_blocks
 from chipwatt.collector.store.catalogue import Catalogue
 from chipwatt.collector.store.config import Tier
 from chipwatt.collector.store.faults import StoreDamaged
 from chipwatt.collector.store.shelf import Draft, Shelf, Shelved, Visible
 from chipwatt.core.columns import SectionKind
-from chipwatt.core.log import get
+from chipwatt.core.errors import StoreError
 from chipwatt.core.rollup import roll_up
-from chipwatt.core.rows import Rows, concatenate
+from chipwatt.core.rows import concatenate
 
 PAUSE = 2.0
 """Rest after each step, in times of the step: commits are not to feel that there is work."""
 _ROLLED = (SectionKind.DEVICE_WINDOW, SectionKind.HOST_SECOND)
-_log = get(__name__)
 
 
 class Retention:
@@ -43,8 +42,6 @@ class Retention:
         self._writers = writers
         self._one_at_a_time = threading.Lock()
         self._work: Generator[None, None, None] | None = None
-        self.damaged = 0
-        """Blocks and files that could not be read back since the start."""
 
     def run(self, now_unix_ns: int, budget_s: float) -> bool:
         """Roll up and delete files that are past their time, for about ``budget_s``.
@@ -91,7 +88,7 @@ class Retention:
         draft = None
         coarser = shelved.tier.number + 1
         try:
-            if coarser < len(self._shelf.tiers) and shelved.path.exists():
+            if coarser < len(self._shelf.tiers) and shelved.rows:
                 draft = self._shelf.begin()
                 yield from self._roll_up(shelved, self._shelf.tiers[coarser], draft)
             with self._catalogue.writing("retire a file") as connection:
@@ -113,29 +110,29 @@ class Retention:
             with open_blocks(shelved.path, visible) as blocks:
                 for kind in _ROLLED:
                     for shard in blocks.shards(kind):
-                        for placed in self._shard(blocks, kind, shard, coarser):
+                        for placed in self._shard(shelved, blocks, kind, shard, coarser):
                             draft.write(coarser, [placed])
                             yield
-        except StoreDamaged:
+        except StoreError as error:
+            gone = not shelved.path.exists()
+            if not gone and not isinstance(error, StoreDamaged):
+                raise
             # Its time is over, and keeping it gives nothing back.
-            self.damaged += 1
-            _log.warning("file of blocks is damaged and lost", path=str(shelved.path))
+            self._shelf.damage.lose(shelved.lost(), str(error))
 
     def _shard(
-        self, blocks: BlockFile, kind: SectionKind, shard: int, coarser: Tier
+        self, shelved: Shelved, blocks: BlockFile, kind: SectionKind, shard: int, coarser: Tier
     ) -> Iterator[Placed]:
         def coarse_slot(found: Found) -> int:
             return found.slot_unix_ns - found.slot_unix_ns % coarser.slot_ns
 
         for slot, group in groupby(blocks.find(kind, shard), coarse_slot):
-            parts = [rows for found in group if (rows := self._read(blocks, found)) is not None]
+            parts = []
+            for found in group:
+                try:
+                    parts.append(blocks.rows(found.number, kind))
+                except (BlockDamaged, StoreDamaged) as error:
+                    loss = found.lost(shelved.path, kind, shard)
+                    self._shelf.damage.lose(loss, str(error))
             if parts:
                 yield Placed(shard, slot, roll_up(concatenate(parts), coarser.resolution_ns))
-
-    def _read(self, blocks: BlockFile, found: Found) -> Rows | None:
-        try:
-            return decode(blocks.data(found))
-        except (BlockDamaged, StoreDamaged) as error:
-            self.damaged += 1
-            _log.warning("block is damaged", block=found.number, reason=str(error))
-            return None

@@ -18,13 +18,13 @@ from pathlib import Path
 from chipwatt.collector.store.block_file import Extent, Placed, append, take_back
 from chipwatt.collector.store.catalogue import BLOCKS, Catalogue, number, set_number
 from chipwatt.collector.store.config import Tier
+from chipwatt.collector.store.damage import Damage, Loss
 from chipwatt.collector.store.faults import StoreDamaged, told
 from chipwatt.core.durable import sync_directory
 from chipwatt.core.errors import StoreError
-from chipwatt.core.log import get
 
+_SPAN = "coalesce(start_min, 0), coalesce(start_max, 0)"
 _FILE_NAME = re.compile(r"([0-9a-z]+-\d{8,}\.sqlite)(-wal|-shm)?")
-_log = get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,19 @@ class Shelved:
     tier: Tier
     start_unix_ns: int
     rows: int
+    start_min: int
+    """When the first of its rows starts; meaningless while it has none."""
+    start_max: int
     path: Path
+
+    def must_be_there(self) -> None:
+        """Raise StoreDamaged where rows are gone with the file, which SQLite would begin anew."""
+        if self.rows and (not self.path.exists() or not self.path.stat().st_size):
+            raise StoreDamaged(f"{self.path}: its blocks are gone")
+
+    def lost(self) -> Loss:
+        """Return the loss of the whole file."""
+        return Loss(self.path.name, self.start_min, self.start_max)
 
     @property
     def kept_until_unix_ns(self) -> int:
@@ -61,14 +73,19 @@ class Visible:
 class Shelf:
     """Every file of every tier."""
 
-    def __init__(self, catalogue: Catalogue, tiers: tuple[Tier, ...]) -> None:
+    def __init__(
+        self, catalogue: Catalogue, tiers: tuple[Tier, ...], damage: Damage, *, sweep: bool = True
+    ) -> None:
+        """Open the files; ``sweep`` deletes those that the catalogue does not name."""
         self.tiers = tiers
+        self.damage = damage
         self._catalogue = catalogue
         self._directory = catalogue.directory / BLOCKS
         with told(self._directory, "make the directory of blocks"):
             self._directory.mkdir(mode=0o750, exist_ok=True)
             sync_directory(catalogue.directory)
-        self._sweep()
+        if sweep:
+            self._sweep()
 
     def files(self, connection: sqlite3.Connection) -> list[Shelved]:
         """Return the files of one state of the catalogue, finest tier and oldest first."""
@@ -114,7 +131,7 @@ class Shelf:
         self, connection: sqlite3.Connection, where: str, values: tuple[int, ...]
     ) -> list[Shelved]:
         rows = connection.execute(
-            f"SELECT id, tier, start, rows FROM file {where}",  # noqa: S608 - our own clauses
+            f"SELECT id, tier, start, rows, {_SPAN} FROM file {where}",  # noqa: S608 - our own
             values,
         )
         return [
@@ -123,9 +140,11 @@ class Shelf:
                 self.tiers[tier],
                 start_unix_ns,
                 held,
+                first,
+                last,
                 self._directory / f"{self.tiers[tier].name}-{file_number:08}.sqlite",
             )
-            for file_number, tier, start_unix_ns, held in rows
+            for file_number, tier, start_unix_ns, held, first, last in rows
         ]
 
     def _sweep(self) -> None:
@@ -156,10 +175,11 @@ class Draft:
         for start_unix_ns, of_file in by_file.items():
             shelved = self._shelf.open_file(tier, start_unix_ns)
             try:
+                shelved.must_be_there()
                 extent = append(shelved.path, self._generation, of_file)
             except StoreDamaged as error:
                 # What the file still holds stays readable; what comes goes into another one.
-                _log.warning("file of blocks is damaged, beginning another", reason=str(error))
+                self._shelf.damage.lose(shelved.lost(), str(error), suspect=shelved.path)
                 self._shelf.seal(shelved)
                 shelved = self._shelf.open_file(tier, start_unix_ns)
                 extent = append(shelved.path, self._generation, of_file)

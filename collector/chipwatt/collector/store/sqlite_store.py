@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from chipwatt.collector.store.catalogue import Catalogue, number
-from chipwatt.collector.store.compaction import Compactor
+from chipwatt.collector.store.compaction import SETTLE_NS, Compactor
 from chipwatt.collector.store.config import StoreConfig, tiers
 from chipwatt.collector.store.contract import (
     BatchKey,
@@ -18,21 +18,26 @@ from chipwatt.collector.store.contract import (
     StreamState,
     Totals,
 )
+from chipwatt.collector.store.damage import Damage
 from chipwatt.collector.store.dictionary import Dictionary
-from chipwatt.collector.store.faults import told
+from chipwatt.collector.store.faults import believed, told
 from chipwatt.collector.store.fingerprints import forget
 from chipwatt.collector.store.history import History
 from chipwatt.collector.store.intake import TOTALS, Intake
 from chipwatt.collector.store.journal import Journal
 from chipwatt.collector.store.ledger import EnergyCheck, Ledger
 from chipwatt.collector.store.lines import Line, Lines
+from chipwatt.collector.store.opening import CHECK_S, check_catalogue, tell_vanished
 from chipwatt.collector.store.overlap import Overlaps
+from chipwatt.collector.store.pace import Pace
 from chipwatt.collector.store.quarantine import Conflict, Quarantine, Quarantined
 from chipwatt.collector.store.reading import Reader
 from chipwatt.collector.store.retention import Retention
+from chipwatt.collector.store.scrub import Scrub
 from chipwatt.collector.store.shelf import Shelf
 from chipwatt.collector.store.status import Statuses
 from chipwatt.collector.store.stream_book import StreamBook, heard_since_fold, states
+from chipwatt.collector.store.tally import Tally
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.records import (
@@ -44,23 +49,43 @@ from chipwatt.core.rows import Rows
 
 EXPIRE_S = 10.0
 """How long one call of ``expire`` works on roll-ups."""
+SCRUB_S = 1.0
+"""How long one call of ``expire`` looks for damage."""
 _ALL_ROWS = 1 << 40
 
 
 class SqliteStore(History):
     """``contract.Store`` on SQLite. Opening raises StoreError."""
 
-    def __init__(self, config: StoreConfig) -> None:
+    def __init__(self, config: StoreConfig, mono_ns: Callable[[], int] | None = None) -> None:
+        """Open the store; with ``mono_ns`` retention keeps a time of its own (``pace``).
+
+        Without, it takes what ``expire`` is given for the time that it is.
+        """
+        self._config = config
         self._catalogue = Catalogue(config.path)
         try:
-            with self._catalogue.reading() as connection:
+            self._open(mono_ns)
+        except BaseException:
+            self._catalogue.close()
+            raise
+
+    def _open(self, mono_ns: Callable[[], int] | None) -> None:
+        config = self._config
+        self._damage = Damage(self._catalogue)
+        whole = check_catalogue(self._catalogue, self._damage)
+        self._shelf = Shelf(self._catalogue, tiers(config), self._damage, sweep=whole)
+        self._tally = Tally(config.path)
+        try:
+            tell_vanished(self._catalogue, self._tally, self._shelf, self._damage)
+            with believed(self._catalogue.path), self._catalogue.reading() as connection:
                 self._dictionary = Dictionary(connection)
                 self._book = StreamBook(connection)
                 for host, heard_unix_ns in heard_since_fold(connection).items():
                     self._dictionary.host(host, heard_unix_ns)
                 self._ledger = Ledger(self._dictionary, connection)
                 self._lines = Lines(self._dictionary, connection)
-            self._shelf = Shelf(self._catalogue, tiers(config))
+                self._pace = Pace(connection, mono_ns) if mono_ns else None
             self._compactor = Compactor(
                 config,
                 self._catalogue,
@@ -72,13 +97,15 @@ class SqliteStore(History):
             )
             self._retention = Retention(self._catalogue, self._shelf, self._compactor.lock)
             self._reader = Reader(self._catalogue, self._shelf)
-            with self._catalogue.reading() as connection:
+            with believed(self._catalogue.path), self._catalogue.reading() as connection:
                 self._overlaps = Overlaps(self._dictionary, self._stored, connection)
             self._journal = Journal(self._catalogue, self._dictionary)
             self._quarantine = Quarantine(self._catalogue)
-            self._statuses = Statuses(self._catalogue, self._dictionary)
+            self._statuses = Statuses(self._catalogue, self._dictionary, self._damage)
+            self._scrub = Scrub(self._catalogue, self._shelf, self._compactor.lock)
+            self._scrub.run(CHECK_S)
         except BaseException:
-            self._catalogue.close()
+            self._tally.close()
             raise
 
     def commit(self, batches: Sequence[IncomingBatch]) -> Mapping[bytes, Counter[str]]:
@@ -95,7 +122,9 @@ class SqliteStore(History):
                 intake = Intake(settled, self._dictionary, self._book)
                 with self._catalogue.writing("commit") as connection:
                     self._dictionary.save(connection)
-                    self._book.save(connection, intake.received_unix_ns, intake.entries)
+                    number_given = self._book.save(
+                        connection, intake.received_unix_ns, intake.entries
+                    )
                     self._overlaps.save(connection)
                     intake.save(connection)
             except BaseException:
@@ -105,6 +134,7 @@ class SqliteStore(History):
             self._dictionary.saved()
             self._book.saved(intake.entries)
             self._overlaps.saved()
+            self._tally.note(intake.counted_as(number_given))
         return changed
 
     def note_host(self, host: HostRow) -> None:
@@ -135,7 +165,7 @@ class SqliteStore(History):
 
     def streams(self) -> list[StreamState]:
         """Return the dedupe state as of the last commit. Raises StoreError."""
-        with self._catalogue.reading() as connection:
+        with believed(self._catalogue.path), self._catalogue.reading() as connection:
             return states(connection)
 
     def fingerprint(self, key: BatchKey) -> int | None:
@@ -198,30 +228,41 @@ class SqliteStore(History):
 
     @property
     def damaged(self) -> int:
-        """Blocks, parts and files that could not be read back since the start."""
-        return self._compactor.damaged + self._retention.damaged + self._reader.damaged
+        """Places of the store that are damaged: see ``damage``."""
+        return self._damage.count
 
-    def compact(self, now_unix_ns: int, *, settle_ns: int | None = None) -> None:
-        """Move what has settled from the journal into blocks. Raises StoreError."""
-        if settle_ns is None:
-            self._compactor.run(now_unix_ns)
-        else:
-            self._compactor.run(now_unix_ns, settle_ns)
+    def compact(
+        self, now_unix_ns: int, *, kept_unix_ns: int | None = None, settle_ns: int = SETTLE_NS
+    ) -> None:
+        """Move what has settled from the journal into blocks. Raises StoreError.
+
+        ``kept_unix_ns`` is the time to keep by, where that is not now.
+        """
+        self._compactor.run(now_unix_ns, kept_unix_ns, settle_ns)
 
     def expire(self, now_unix_ns: int, *, budget_s: float = EXPIRE_S) -> bool:
         """Roll up and delete what retention no longer keeps, for about ``budget_s``.
 
-        Returns whether all of that is done; the next call goes on. Raises StoreError.
+        Returns whether all of that is done; the next call goes on. Looks for damage on
+        the way. Raises StoreError.
         """
-        self.compact(now_unix_ns)
+        kept_unix_ns = now_unix_ns
+        if self._pace is not None:
+            kept_unix_ns = self._pace.now(now_unix_ns, self._lines.heard())
+        self.compact(now_unix_ns, kept_unix_ns=kept_unix_ns)
         with self._catalogue.writing("forget fingerprints") as connection:
-            done = not forget(connection, now_unix_ns)
-        return self._retention.run(now_unix_ns, budget_s) and done
+            done = not forget(connection, kept_unix_ns)
+            if self._pace is not None:
+                self._pace.save(connection)
+        self._scrub.run(SCRUB_S)
+        self._damage.forget(kept_unix_ns - self._config.retention_1h)
+        return self._retention.run(kept_unix_ns, budget_s) and done
 
     def close(self) -> None:
         """Close the store; nothing is lost by not doing so."""
         self._retention.close()
         self._catalogue.close()
+        self._tally.close()
 
     def _stored(
         self, kind: SectionKind, host: int, start_unix_ns: int, end_unix_ns: int

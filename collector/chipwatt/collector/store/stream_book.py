@@ -83,16 +83,17 @@ class StreamBook:
         connection: sqlite3.Connection,
         received_unix_ns: int,
         entries: Iterable[tuple[int, int, bytes]],
-    ) -> None:
-        """Write new streams and the receipt of one commit."""
+    ) -> int:
+        """Write new streams and the receipt of one commit; return the receipt's number."""
         connection.executemany(
             "INSERT INTO stream VALUES (?, ?, ?, ?, x'', x'')",
             [(self._numbers[name], *name) for name in self._new],
         )
         packed = b"".join(_ENTRY.pack(*entry) for entry in entries)
-        connection.execute(
+        receipt = connection.execute(
             "INSERT INTO receipt (received, entries) VALUES (?, ?)", (received_unix_ns, packed)
         )
+        return int(receipt.lastrowid or 0)
 
     def saved(self, entries: Iterable[tuple[int, int, bytes]]) -> None:
         """Take note that what ``save`` wrote is committed."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -14,10 +14,12 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
+from chipwatt.collector.forecast.contract import Calibration
 from chipwatt.collector.otlp.table import Instrument, Metric
 from chipwatt.collector.telemetry import table
 from chipwatt.collector.telemetry.commits import Commits
 from chipwatt.collector.telemetry.messages import message
+from chipwatt.v1.placement_pb2 import NodeKind
 from chipwatt.v1.query_pb2 import GetCollectorStatusResponse
 
 SCOPE = "chipwatt.collector"
@@ -47,21 +49,11 @@ READINGS: Final[_Readings] = (
 """What the collector's status answers, as (metric, value of its attribute, how to read it)."""
 
 
-class Calibration(Protocol):
-    """How a predictor has held: what is read of a forecast."""
-
-    @property
-    def predictor(self) -> object: ...
-    @property
-    def kind(self) -> object: ...
-    @property
-    def horizon_s(self) -> int: ...
-    @property
-    def quantile(self) -> float: ...
-    @property
-    def windows(self) -> int: ...
-    @property
-    def coverage(self) -> float: ...
+_HELD: Final[Mapping[Metric, Callable[[Calibration], float | int]]] = {
+    table.FORECAST_COVERAGE: lambda one: one.coverage,
+    table.FORECAST_PINBALL: lambda one: one.pinball,
+    table.FORECAST_WINDOWS: lambda one: one.windows,
+}
 
 
 class CollectorMeter:
@@ -74,7 +66,7 @@ class CollectorMeter:
         instance: str,
         version: str,
         unix_ns: Callable[[], int],
-        calibrations: Callable[[], Iterable[Calibration]] = tuple,
+        calibrations: Callable[[], Sequence[Calibration]],
     ) -> None:
         """Count from what ``status`` says now; ``instance`` tells collectors apart."""
         self._status = status
@@ -96,8 +88,8 @@ class CollectorMeter:
         self._meter = self._provider.get_meter(SCOPE, version)
         for metric in dict.fromkeys(metric for metric, _, _ in READINGS):
             self._observe(metric, lambda metric=metric: self._readings(metric))  # type: ignore[misc]
-        self._observe(table.COVERAGE, lambda: self._coverage(table.COVERAGE))
-        self._observe(table.COVERAGE_WINDOWS, lambda: self._coverage(table.COVERAGE_WINDOWS))
+        for metric in table.OF_FORECAST:
+            self._observe(metric, lambda metric=metric: self._held(metric))  # type: ignore[misc]
         wait, lag = (
             self._meter.create_histogram(metric.name, metric.unit, metric.meaning)
             for metric in (table.COMMIT_WAIT, table.INGEST_LAG)
@@ -136,19 +128,13 @@ class CollectorMeter:
                 before = read(self._first) if is_counter else 0
                 yield Observation(read(self._now) - before, _attributes(metric, attribute))
 
-    def _coverage(self, metric: Metric) -> Iterator[Observation]:
+    def _held(self, metric: Metric) -> Iterator[Observation]:
         for one in self._calibrations():
-            if one.windows:
-                values = (_word(one.predictor), _word(one.kind), f"{one.horizon_s}s")
-                names = (*values, f"{one.quantile:g}")
-                attributes = dict(zip(metric.attributes, names, strict=True))
-                value = one.coverage if metric is table.COVERAGE else one.windows
-                yield Observation(value, attributes)
+            kind = NodeKind.Name(NodeKind.ValueType(one.kind)).removeprefix("NODE_KIND_").lower()
+            values = (one.predictor.name.lower(), kind, f"{one.horizon_s}s", f"{one.quantile:g}")
+            attributes = dict(zip(metric.attributes, values, strict=True))
+            yield Observation(_HELD[metric](one), attributes)
 
 
 def _attributes(metric: Metric, value: str) -> Mapping[str, str]:
     return {metric.attributes[0]: value} if value else {}
-
-
-def _word(value: object) -> str:
-    return str(getattr(value, "name", value)).lower()

@@ -14,6 +14,7 @@ def _metric(
 
 
 _COUNTER, _GAUGE, _HISTOGRAM = Instrument.COUNTER, Instrument.GAUGE, Instrument.HISTOGRAM
+_RULE = ("chipwatt.predictor", "chipwatt.node", "chipwatt.horizon", "chipwatt.quantile")
 
 BATCHES: Final = _metric(
     "chipwatt.collector.batches", "{batch}", _COUNTER,
@@ -63,16 +64,18 @@ EXPORT_LAG: Final = _metric(
     "chipwatt.collector.otlp.lag", "s", _GAUGE,
     "Age of the newest interval that the export has settled.", "95.2",
 )  # fmt: skip
-COVERAGE: Final = _metric(
+FORECAST_COVERAGE: Final = _metric(
     "chipwatt.forecast.coverage", "1", _GAUGE,
-    "Share of peaks of the last seven days that stayed within the prediction.", "0.991",
-    "chipwatt.predictor", "chipwatt.node", "chipwatt.horizon", "chipwatt.quantile",
+    "Share of peaks of the last seven days that stayed within the prediction.", "0.991", *_RULE,
 )  # fmt: skip
-COVERAGE_WINDOWS: Final = _metric(
-    "chipwatt.forecast.windows", "{window}", _GAUGE,
-    "Peaks behind that share.", "60480",
-    "chipwatt.predictor", "chipwatt.node", "chipwatt.horizon", "chipwatt.quantile",
+FORECAST_PINBALL: Final = _metric(
+    "chipwatt.forecast.pinball", "1", _GAUGE,
+    "Mean pinball loss of those predictions at the quantile, as a share of rated power.",
+    "0.0021", *_RULE,
 )  # fmt: skip
+FORECAST_WINDOWS: Final = _metric(
+    "chipwatt.forecast.windows", "{window}", _GAUGE, "Peaks behind both.", "60480", *_RULE
+)
 
 AGENT_LAG: Final = _metric(
     "chipwatt.agent.lag", "s", _GAUGE,
@@ -107,9 +110,10 @@ AGENT_BROKEN: Final = _metric(
     "chipwatt.agent.sources.broken", "{source}", _GAUGE, "Sources that have stopped.", "0"
 )
 
+OF_FORECAST: Final = (FORECAST_COVERAGE, FORECAST_PINBALL, FORECAST_WINDOWS)
 OF_COLLECTOR: Final = (
     BATCHES, RECORDS, STREAMS, SHED, MISSING, STORE_SIZE, STORE_FAILURES, HOLES, COMMIT_WAIT,
-    INGEST_LAG, EXPORT_POINTS, EXPORT_LAG, COVERAGE, COVERAGE_WINDOWS,
+    INGEST_LAG, EXPORT_POINTS, EXPORT_LAG, *OF_FORECAST,
 )  # fmt: skip
 OF_AGENTS: Final = (
     AGENT_LAG, AGENT_UPTIME, AGENT_CPU, AGENT_LIBRARY, AGENT_CALL, AGENT_DEADLINES, AGENT_ERRORS,

@@ -38,6 +38,8 @@ def test_endpoint_forms(endpoint: str, target: str, is_tls: bool) -> None:
         ({"headers": ["bad name=1"]}, "name=value"),
         ({"headers": ["grpc-timeout=1"]}, "cannot be sent"),
         ({"headers": ["key=a\nb"]}, "cannot be sent"),
+        ({"headers": ["Host=elsewhere"]}, "'host' is the exporter's own"),
+        ({"headers": ["content-length=5"]}, "exporter's own"),
         ({"endpoint": "http://a:1", "tls_ca": "/ca.pem"}, "https://"),
         ({"endpoint": "http://a:1", "tls_cert": "/c.pem", "tls_key": "/k.pem"}, "https://"),
         ({"endpoint": "https://a:1", "tls_cert": "/c.pem"}, "go together"),

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Gauge, Metric, NumberDataPoint
 
-from chipwatt.collector.otlp.config import HTTP, Destination
+from chipwatt.collector.otlp.config import GRPC, HTTP, Destination
 from chipwatt.collector.otlp.request import Request, points_of
 from chipwatt.collector.otlp.sender import MAX_REFUSALS, Sender, Sent
 from chipwatt.core.errors import ConfigError
@@ -146,6 +146,21 @@ def test_only_the_points_that_are_refused_are_lost() -> None:
     assert sorted(times(sink.taken)) == [n for n in range(1, 65) if n not in bad]
 
 
+def test_stretches_that_are_refused_take_few_others_with_them() -> None:
+    """As where two hosts of a request bring what is too old for the receiver."""
+    bad = {*range(1000, 1150), *range(6000, 6150)}
+
+    def refuses(_: bytes, one: ExportMetricsServiceRequest) -> int:
+        return 400 if bad & set(times([one])) else 200
+
+    with HttpSink(refuses=refuses) as sink:
+        sent, _ = send(to(sink.endpoint), request(8000))
+    assert len(bad) <= sent.rejected <= 1.5 * len(bad)
+    assert sent.points == 8000 - sent.rejected
+    assert not bad & set(times(sink.taken))
+    assert len(sink.offered) <= 2 * MAX_REFUSALS + 1
+
+
 def test_who_refuses_every_point_is_not_asked_for_each() -> None:
     with HttpSink(refuses=lambda _data, _request: 400) as sink:
         sent, _ = send(to(sink.endpoint), request(1000))
@@ -246,6 +261,25 @@ def test_tls_on_both_sides(tmp_path: Path) -> None:
     assert sent == Sent(points=3)
 
 
-def test_files_of_tls_that_cannot_be_read_are_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"otlp\.tls_ca .*none\.pem: cannot be read"):
-        Sender(to("https://localhost:1", tls_ca=tmp_path / "none.pem"))
+@pytest.mark.parametrize("protocol", [GRPC, HTTP])
+def test_files_of_tls_that_cannot_be_used_are_told_at_once(tmp_path: Path, protocol: str) -> None:
+    def sender(**files: Path) -> None:
+        Sender(Destination(endpoint="https://localhost:1", protocol=protocol, **files))  # type: ignore[arg-type]
+
+    authority, none = trustme.CA(), tmp_path / "none.pem"
+    cert, key, other, text = (tmp_path / name for name in ("cert", "key", "other", "text"))
+    issued = authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(cert)
+    issued.private_key_pem.write_to_path(key)
+    authority.issue_cert("localhost").private_key_pem.write_to_path(other)
+    text.write_text("text")
+    sender(tls_cert=cert, tls_key=key)
+    for files, complaint in (
+        ({"tls_ca": none}, r"otlp\.tls_ca .*none\.pem: cannot be read: No such"),
+        ({"tls_ca": text}, r"otlp\.tls_ca .*text: no PEM file of certificates"),
+        ({"tls_cert": cert, "tls_key": none}, r"otlp\.tls_key .*none\.pem: cannot be read"),
+        ({"tls_cert": cert, "tls_key": other}, r"tls_cert .*cert: .* the key in .*other fits"),
+        ({"tls_cert": text, "tls_key": key}, r"tls_cert .*text: no PEM file of a certificate"),
+    ):
+        with pytest.raises(ConfigError, match=complaint):
+            sender(**files)

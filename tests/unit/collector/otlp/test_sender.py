@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -92,6 +93,24 @@ def test_partial_success_is_counted_and_never_retried() -> None:
     assert len(sink.offered) == 2
 
 
+class Babbler(grpc.GenericRpcHandler):
+    """Takes whatever it is sent and answers OK, with bytes that are no response."""
+
+    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+        return grpc.unary_unary_rpc_method_handler(lambda _, __: b"\xff" * 9)
+
+
+def test_an_ok_that_cannot_be_read_is_an_ok() -> None:
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Babbler()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        sent, pauses = send(Destination(endpoint=f"http://127.0.0.1:{port}"), request(), request(2))
+    finally:
+        server.stop(None).wait()
+    assert (sent, pauses) == (Sent(points=5), [])
+
+
 def test_what_the_receiver_cannot_hold_is_halved_until_it_can() -> None:
     """A real server's limit of 4 MiB, told in words only."""
     message = ExportMetricsServiceRequest()
@@ -113,7 +132,7 @@ def test_what_the_receiver_cannot_hold_is_halved_until_it_can() -> None:
 
 def test_a_refusal_of_the_data_is_narrowed_down() -> None:
     bad = Answer(Code.INVALID_ARGUMENT)
-    with OtlpSink("127.0.0.1:0", bad, bad, bad) as sink:
+    with OtlpSink("127.0.0.1:0", bad, Answer(), bad, bad) as sink:
         sent, pauses = send(Destination(endpoint=sink.endpoint), request(5))
     assert (sent, pauses) == (Sent(points=4, rejected=1), [])
 

@@ -1,21 +1,21 @@
-"""The table of conventions, its page, and the exporter's golden request say the same."""
+"""The table of conventions and the exporter's golden request say the same."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import Counter, MeterProvider, ObservableGauge, UpDownCounter
+from opentelemetry.semconv._incubating.attributes import hw_attributes
+from opentelemetry.semconv._incubating.metrics import hw_metrics
 
-from chipwatt.collector.otlp.table import COMPONENT, METRICS, Instrument, Metric, page, rendered
+from chipwatt.collector.otlp.table import COMPONENT, METRICS, Instrument, Metric
 
 ROOT = Path(__file__).parents[4]
 GOLDEN = ROOT / "tests" / "golden" / "otlp_request.json"
-PAGE = ROOT / "packaging" / "otlp.md"
 OPTIONAL = {"hw.parent", "chipwatt.filtered"}
 KINDS = {
     Instrument.COUNTER: "sum",
@@ -63,12 +63,27 @@ def test_only_hardware_that_the_conventions_name_has_their_names() -> None:
     assert ours == {"hw.energy", "hw.power", "hw.status", "hw.host.energy", "hw.host.power"}
 
 
-def test_the_page_is_fresh() -> None:
-    assert rendered() in PAGE.read_text()
-    command = [sys.executable, "-m", "chipwatt.collector.otlp.table", "--check"]
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+CREATED = {
+    Counter: Instrument.COUNTER,
+    UpDownCounter: Instrument.UP_DOWN_COUNTER,
+    ObservableGauge: Instrument.GAUGE,
+}
 
 
-def test_a_page_without_marks_is_told() -> None:
-    with pytest.raises(ValueError, match="table: begin"):
-        page("# nothing")
+@pytest.mark.parametrize(
+    "metric", [one for one in METRICS if one.name.startswith("hw.")], ids=lambda metric: metric.name
+)
+def test_the_published_conventions_say_the_same(metric: Metric) -> None:
+    provider = MeterProvider(shutdown_on_exit=False)
+    create: Any = getattr(hw_metrics, f"create_{metric.name.replace('.', '_')}")
+    gauge: dict[str, Any] = {"callbacks": []} if metric.instrument is Instrument.GAUGE else {}
+    published = create(provider.get_meter("x"), **gauge)
+    provider.shutdown()
+    (kind,) = (ours for theirs, ours in CREATED.items() if isinstance(published, theirs))
+    assert (published.name, published.unit, kind) == (metric.name, metric.unit, metric.instrument)
+
+
+def test_attributes_of_hardware_are_published_ones() -> None:
+    published = {value for name, value in vars(hw_attributes).items() if name.startswith("HW_")}
+    used = {name for metric in METRICS for name in (*COMPONENT, *metric.attributes)}
+    assert {name for name in used if name.startswith("hw.")} <= published

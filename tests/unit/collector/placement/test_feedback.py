@@ -70,7 +70,7 @@ def test_what_is_a_week_old_is_not_judged(
     feedback.close()
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 30), st.booleans(), st.integers(0, 3)), min_size=1, max_size=80

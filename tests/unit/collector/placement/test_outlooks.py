@@ -185,12 +185,43 @@ def test_outlooks_can_be_found_by_id_for_a_minute(fleet: Fleet) -> None:
     assert unnamed is not current
 
 
+def test_only_so_much_is_kept(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [0.0]
+    outlooks = Outlooks(
+        fleet.latest, fleet.clock.unix_ns, reserved_mw=lambda t: np.full(len(t.nodes), held[0])
+    )
+    nodes = len(outlooks.latest().topology.nodes)
+    monkeypatch.setattr("chipwatt.collector.placement.outlooks._KEPT_BYTES", nodes * 8 * (32 + 50))
+    names = []
+    for _ in range(100):
+        held[0] += 1.0
+        names.append(outlooks.latest().id)  # as who ranks between two reservations
+    found = [name for name in names if outlooks.get(name) is not None]
+    assert found == names[-len(found) :]
+    assert len(found) == 51
+    fleet.wait(1)
+    assert outlooks.tick().id  # another moment takes the place of 32 states
+    found = [name for name in names if outlooks.get(name) is not None]
+    assert found == names[-19:]
+
+
 def test_a_moment_does_not_change(fleet: Fleet) -> None:
     moment = fleet.outlooks.latest()
     positions = np.arange(len(moment.topology.nodes))
     wanted = (moment.peak_mw(*MINUTE).copy(), moment.now_mw.copy(), moment.mean_mw.copy())
+    other = fleet.opened()
+    other.begin()
+    then = other.latest()  # asked at once for what `moment` is asked for later
+    limit = moment.peak_mw(*MINUTE) * 0.97
+    lower, risk = then.peak_mw(60, 0.7), then.exceed_ppm(60, limit)
     old = moment.history(positions)
+    fleet.power = lambda _number, _second: 250_000
     fleet.run(40)
+    assert (fleet.outlooks.latest().peak_mw(60, 0.7) > lower).all()
+    assert (moment.peak_mw(60, 0.7) == lower).all()
+    assert (moment.exceed_ppm(60, limit) == risk).all()
+    assert moment.holds(60)
+    assert not moment.holds(3_600)
     assert (moment.peak_mw(*MINUTE) == wanted[0]).all()
     assert (moment.now_mw == wanted[1]).all()
     assert (moment.mean_mw == wanted[2]).all()
@@ -200,8 +231,7 @@ def test_a_moment_does_not_change(fleet: Fleet) -> None:
 def test_reservations_make_a_moment_of_their_own(fleet: Fleet) -> None:
     held = [0.0]
 
-    def reserved_mw(topology: Topology, now_unix_ns: int) -> Array:
-        assert now_unix_ns == fleet.clock.unix_ns()
+    def reserved_mw(topology: Topology) -> Array:
         return np.full(len(topology.nodes), held[0])
 
     outlooks = Outlooks(fleet.latest, fleet.clock.unix_ns, reserved_mw=reserved_mw)

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -27,7 +28,7 @@ EXTRA = """
 id = "feed"
 kind = "feed"
 parents = ["site"]
-breaker = { trip_curve = "C63", continuous = "900W" }
+breaker = { trip_curve = "iec-very-inverse", continuous = "900W" }
 redundancy = "2N"
 thermal_zone = "aisle"
 labels = { room = "3" }
@@ -74,7 +75,7 @@ def test_every_field_of_a_node(power: PowerAnswers) -> None:
     answer = power.get_topology(pb.GetTopologyRequest())
     by_id = {node.id: node for node in answer.nodes}
     feed = by_id["feed"]
-    assert (feed.breaker.trip_curve_id, feed.breaker.continuous_mw) == ("C63", 900_000)
+    assert (feed.breaker.trip_curve_id, feed.breaker.continuous_mw) == ("iec-very-inverse", 900_000)
     assert feed.redundancy == pb.REDUNDANCY_2N
     assert (feed.thermal_zone, dict(feed.labels)) == ("aisle", {"room": "3"})
     assert (feed.rated_mw, feed.derate_ppm, feed.budget_mw) == (1_000_000, 800_000, 800_000)
@@ -215,7 +216,7 @@ def test_longer_bins_have_lower_peaks(power: PowerAnswers) -> None:
     assert peaks[-1] >= mean_mw
 
 
-def test_the_peak_of_a_class_is_the_highest_ever_seen_of_it(
+def test_the_peak_of_a_class_is_of_the_quantile_and_the_horizon(
     power: PowerAnswers, profiles: Profiles
 ) -> None:
     class_id = secrets.token_bytes(16)
@@ -227,11 +228,22 @@ def test_the_peak_of_a_class_is_the_highest_ever_seen_of_it(
         limit_mw=800_000,
     )  # fmt: skip
     profiles.learn([window] * 5)
-    answer = power.predict_peak(request)
-    profile = profiles.profile(class_id, "")
-    assert profile is not None
-    assert {p.peak_mw for p in answer.peaks} == {profile.peak_mw}
-    assert answer.base_mw + answer.margin_mw == profile.peak_mw
+    few = power.predict_peak(request)
+    assert {p.peak_mw for p in few.peaks} == {500_000}  # five minutes say nothing of ten
+    assert few.base_mw + few.margin_mw == 500_000
+    calm = replace(window, occupancy=(0, 0, 0, 32, 0, 0, 0, 0))
+    profiles.learn([calm] * 94)  # one minute in twenty is high
+
+    def peaks(horizon_s: int) -> list[int]:
+        asked = pb.PredictPeakRequest(
+            class_id=class_id.hex(), horizon_s=horizon_s, quantile_ppm=[500_000, 900_000, 990_000]
+        )
+        answer = power.predict_peak(asked)
+        assert answer.base_mw + answer.margin_mw == answer.peaks[0].peak_mw
+        return [p.peak_mw for p in answer.peaks]
+
+    assert peaks(60) == [400_000, 400_000, 500_000]
+    assert peaks(600) == [500_000, 500_000, 500_000]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipwatt.collector.placement import profiles as profiles_module
@@ -267,3 +267,30 @@ def test_a_window_of_another_shape_is_refused(wrong: dict[str, object]) -> None:
     fields = {name: getattr(right, name) for name in WorkloadWindow.__slots__}
     with pytest.raises(ValueError, match=r"\d"):
         WorkloadWindow(**{**fields, **wrong})
+
+
+def test_sums_of_before_peaks_were_kept_count_every_minute_as_high() -> None:
+    sums = ClassSums()
+    for number, share in enumerate((0.3, 0.3, 0.9)):
+        sums.add(window_of([share] * 60, number))
+    assert ClassSums.unpack(sums.pack()).peaks == [0, 0, 2, 0, 0, 0, 0, 1]
+    old = ClassSums.unpack(sums.pack()[: -8 * POWER_CLASSES])
+    assert old.peaks == [0, 0, 0, 0, 0, 0, 0, 3]
+    assert old.occupancy == sums.occupancy
+
+
+@settings(deadline=None)
+@given(windows, st.sampled_from([60, 600, 3_600]), st.floats(0.5, 0.999))
+def test_class_peaks_hold_on_what_was_seen(
+    given: list[WorkloadWindow], horizon_s: int, quantile: float
+) -> None:
+    sums = ClassSums()
+    for window in given:
+        sums.add(window)
+    profile = profile_of(CLASS, "a100", sums)
+    peak_mw = profile.peak_within_mw(horizon_s, quantile)
+    assert profile.p50_mw <= peak_mw <= profile.peak_mw
+    assert peak_mw >= profile.peak_within_mw(60, quantile) >= profile.peak_within_mw(60, 0.5)
+    highest = [w.limit_mw * (w.peak_class + 1) / POWER_CLASSES for w in given]
+    over = sum(mw > peak_mw for mw in highest) / len(highest)
+    assert over <= 1.0 - quantile

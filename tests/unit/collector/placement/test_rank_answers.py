@@ -40,6 +40,7 @@ class Desk:
     answers: RankAnswers
     outlooks: Outlooks
     clock: VirtualClock
+    latest: Latest
 
 
 @pytest.fixture(name="desk")
@@ -54,7 +55,7 @@ def a_desk(tmp_path: Path) -> Iterator[Desk]:
     outlooks = Outlooks(latest, clock.unix_ns, file=TopologyFile(path))
     outlooks.begin()
     answers = RankAnswers(outlooks, tmp_path / "placement.sqlite", clock.unix_ns)
-    yield Desk(answers, outlooks, clock)
+    yield Desk(answers, outlooks, clock, latest)
     answers.close()
 
 
@@ -84,6 +85,37 @@ def test_a_what_if_looks_at_the_snapshot_of_the_rank(desk: Desk) -> None:
     after = {e.node_id: e.headroom_after_mw for e in answer.effects}
     assert after["h0"] == got.candidates[0].headroom_after_mw
     assert answer.provenance.as_of_unix_ns == NOW_S * NS_PER_S
+    assert answer.provenance.predictor == got.provenance.predictor
+    assert answer.provenance.HasField("calibration")
+
+
+def test_a_snapshot_answers_as_it_did_then(desk: Desk) -> None:
+    snapshot_id = ranked(desk, horizon_s=60).snapshot_id
+
+    def asked(**fields: int) -> pb.WhatIfRequest:
+        lost = pb.Change(remove=pb.RemoveChange(node_id="h1", power_mw=50 * W))
+        return pb.WhatIfRequest(snapshot_id=snapshot_id, changes=[lost], **fields)
+
+    minute, lower = asked(horizon_s=60), asked(horizon_s=60, quantile_ppm=700_000)
+    then = desk.answers.what_if(minute)
+    then.provenance.ClearField("calibration")
+    for _ in range(20):
+        desk.clock.sleep_until(desk.clock.mono_ns() + NS_PER_S)
+        now_s = desk.clock.unix_ns() // NS_PER_S
+        series = np.full((2, 1), 700 * W)
+        take_seconds(desk.latest, [a_host(0), a_host(1)], now_s, series, series)
+        desk.outlooks.tick()
+    again = desk.answers.what_if(minute)
+    again.provenance.ClearField("calibration")  # how such predictions have held by now
+    assert again == then
+    (rack_before_mw,) = (e.peak_before_mw for e in then.effects if e.node_id == "r0")
+    (lower_mw,) = (
+        e.peak_before_mw for e in desk.answers.what_if(lower).effects if e.node_id == "r0"
+    )
+    assert lower_mw <= rack_before_mw < 1_400 * W
+    with pytest.raises(Refused, match=r"^horizon_s: nobody asked snapshot .* for 3600 s") as no:
+        desk.answers.what_if(asked(horizon_s=3_600))
+    assert no.value.code is grpc.StatusCode.FAILED_PRECONDITION
 
 
 def test_a_snapshot_is_kept_for_a_minute(desk: Desk) -> None:

@@ -186,6 +186,27 @@ def states(hall: Hall, state: int = 0, node_id: str = "") -> list[str]:
     return [reservation.idempotency_key for reservation in found]
 
 
+def test_a_node_that_there_never_was_is_no_empty_list(hall: Hall) -> None:
+    assert states(hall, node_id="h0") == []
+    request = pb.ListReservationsRequest(node_id="h00")
+    words = refusal(Code.NOT_FOUND, hall.reservations.list_reservations, request)
+    assert words.startswith("node_id: no power node 'h00'; did you mean 'h0'?")
+
+
+def test_every_answer_says_how_far_to_trust_it(hall: Hall) -> None:
+    made = hall.reservations.reserve(a_request())
+    told = [made.provenance]
+    of = made.reservation.reservation_id
+    bound = pb.CommitRequest(reservation_id=of, workload_id="0" * 32)
+    told.append(hall.reservations.commit(bound).provenance)
+    told.append(hall.reservations.release(pb.ReleaseRequest(reservation_id=of)).provenance)
+    assert {p.predictor for p in told} == {made.provenance.predictor}
+    assert made.provenance.predictor != pb.PREDICTOR_UNSPECIFIED
+    listed = hall.reservations.list_reservations(pb.ListReservationsRequest())
+    assert [*told, listed.provenance][-1].as_of_unix_ns == hall.clock.unix_ns()
+    assert all(p.HasField("calibration") for p in told)
+
+
 def test_lists_by_state_and_node(hall: Hall) -> None:
     hall.reservations.reserve(a_request("held", watts=1))
     gone = hall.reservations.reserve(a_request("released", "h1", 1)).reservation

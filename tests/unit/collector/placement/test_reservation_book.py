@@ -19,6 +19,7 @@ from chipwatt.collector.placement.topology import NodeKind, Parent, PowerNode, T
 from chipwatt.core.clock import NS_PER_S, VirtualClock
 from chipwatt.core.errors import StoreError
 
+DAY_NS = 86_400 * NS_PER_S
 T0_NS = 1_790_000_000 * NS_PER_S
 
 
@@ -56,8 +57,8 @@ def clock() -> VirtualClock:
     return VirtualClock(T0_NS)
 
 
-def reserved(book: ReservationBook, topology: Topology, now_ns: int) -> dict[str, float]:
-    array = book.reserved_mw(topology, now_ns)
+def reserved(book: ReservationBook, topology: Topology) -> dict[str, float]:
+    array = book.reserved_mw(topology)
     return {node.id: mw for node, mw in zip(topology.nodes, array.tolist(), strict=True) if mw}
 
 
@@ -66,11 +67,11 @@ def test_what_is_kept_is_as_before_in_the_next_process(tmp_path: Path, clock: Vi
     book = ReservationBook(path, clock.unix_ns)
     one, two = held(1), committed(held(2, "h1", 50))
     book.keep(one, two)
-    before = reserved(book, rack(), T0_NS)
+    before = reserved(book, rack())
     # Not closed: what was answered has to be on the disk already.
     again = ReservationBook(path, clock.unix_ns)
     assert again.live() == [one, two]
-    assert reserved(again, rack(), T0_NS) == before == {
+    assert reserved(again, rack()) == before == {
         "h0": 100, "h1": 50, "rack": 150, "site": 150,
     }  # fmt: skip
     assert again.by_key("key-2") == again.by_id("id-2") == two
@@ -94,9 +95,9 @@ def test_what_is_held_expires_and_what_is_committed_does_not(
     book = ReservationBook(path, clock.unix_ns)
     book.keep(held(1, ttl_s=60), committed(held(2, "h1", 7, ttl_s=1)))
     clock.sleep_until(60 * NS_PER_S - 1)
-    assert reserved(book, rack(), clock.unix_ns())["rack"] == 107
+    assert reserved(book, rack())["rack"] == 107
     clock.sleep_until(60 * NS_PER_S)
-    assert reserved(book, rack(), clock.unix_ns()) == {"h1": 7, "rack": 7, "site": 7}
+    assert reserved(book, rack()) == {"h1": 7, "rack": 7, "site": 7}
     gone = book.by_id("id-1")
     assert gone is not None
     assert gone.state is ReservationState.EXPIRED
@@ -117,7 +118,7 @@ def test_what_expired_while_nobody_ran_is_expired(tmp_path: Path, clock: Virtual
     clock.sleep_until(3_600 * NS_PER_S)
     again = ReservationBook(path, clock.unix_ns)
     assert again.live() == []
-    assert reserved(again, rack(), clock.unix_ns()) == {}
+    assert reserved(again, rack()) == {}
     again.close()
     book.close()
 
@@ -134,23 +135,43 @@ def test_a_clock_that_is_set_back_revives_nothing(tmp_path: Path, clock: Virtual
     book.close()
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_clock_that_was_wrong_for_a_moment_holds_nothing_for_ever(
+    tmp_path: Path, clock: VirtualClock, restarts: bool
+) -> None:
+    path = tmp_path / "placement.sqlite"
+    book = ReservationBook(path, clock.unix_ns, clock.mono_ns)
+    clock.step_wall(400 * DAY_NS)
+    book.keep(held(1, now_ns=book.now_unix_ns()))
+    clock.step_wall(-400 * DAY_NS)
+    if restarts:
+        book.close()
+        book = ReservationBook(path, clock.unix_ns, clock.mono_ns)
+    clock.sleep_until(59 * NS_PER_S)
+    assert [of.id for of in book.live()] == ["id-1"]
+    clock.sleep_until(61 * NS_PER_S)
+    assert book.live() == []
+    assert reserved(book, rack()) == {}
+    book.close()
+
+
 def test_two_with_one_key_cannot_both_be(tmp_path: Path, clock: VirtualClock) -> None:
     book = ReservationBook(tmp_path / "placement.sqlite", clock.unix_ns)
     book.keep(held(1))
     with pytest.raises(StoreError):
         book.keep(replace(held(2), key="key-1"))
-    assert reserved(book, rack(), T0_NS)["rack"] == 100
+    assert reserved(book, rack())["rack"] == 100
     book.close()
 
 
 def test_another_topology_counts_anew(tmp_path: Path, clock: VirtualClock) -> None:
     book = ReservationBook(tmp_path / "placement.sqlite", clock.unix_ns)
     book.keep(held(1, "h2"), held(2, "h0"))
-    assert reserved(book, rack(3), T0_NS) == {"h0": 100, "h2": 100, "rack": 200, "site": 200}
+    assert reserved(book, rack(3)) == {"h0": 100, "h2": 100, "rack": 200, "site": 200}
     # h2 is gone: it takes what it was granted from what is left above it.
-    assert reserved(book, rack(2), T0_NS) == {"h0": 100, "rack": 200, "site": 200}
+    assert reserved(book, rack(2)) == {"h0": 100, "rack": 200, "site": 200}
     book.keep(replace(held(1, "h2"), state=ReservationState.RELEASED, ended_unix_ns=T0_NS))
-    assert reserved(book, rack(2), T0_NS) == {"h0": 100, "rack": 100, "site": 100}
+    assert reserved(book, rack(2)) == {"h0": 100, "rack": 100, "site": 100}
     book.close()
 
 
@@ -206,7 +227,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, clock: VirtualClock) -> Non
     book._file._connection.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(StoreError, match="full"):
         book.keep(replace(held(2), body=bytes(1 << 16)))
-    assert reserved(book, rack(), T0_NS)["rack"] == 100
+    assert reserved(book, rack())["rack"] == 100
     assert book.by_id("id-2") is None
     book.close()
 
@@ -263,7 +284,7 @@ class Lives(RuleBasedStateMachine):
             expired = of.state is ReservationState.HELD and of.expires_unix_ns <= now_ns
             if of.is_live and not expired:
                 want.update(counted_grants(self.topology, of))
-        got = self.book.reserved_mw(self.topology, now_ns)
+        got = self.book.reserved_mw(self.topology)
         assert np.array_equal(got, [float(want[node.id]) for node in self.topology.nodes])
 
     def put(self, of: Reservation) -> None:

@@ -23,7 +23,7 @@ Code = grpc.StatusCode
 def overshoot_mw(hall: Hall) -> float:
     """Return by how much power promised passes what is allowed, at the worst node."""
     outlook = hall.outlooks.latest()
-    reserved = hall.book.reserved_mw(outlook.topology, hall.clock.unix_ns())
+    reserved = hall.book.reserved_mw(outlook.topology)
     return float((outlook.peak_mw(600, 0.99) + reserved - outlook.allowed_mw).max())
 
 

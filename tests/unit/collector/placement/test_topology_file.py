@@ -26,7 +26,7 @@ kind = "pdu"
 parents = [{ id = "hall", feed = "A" }]
 rated = "40kW"
 derate = 0.8
-breaker = { trip_curve = "C63", continuous = "34kW" }
+breaker = { trip_curve = "iec-very-inverse", continuous = "34kW" }
 redundancy = "N+1"
 
 [[node]]
@@ -83,7 +83,7 @@ def test_reads_every_field() -> None:
     assert host.host == "00112233445566778899aabbccddeeff"
     assert (host.thermal_zone, host.hw_class, host.labels) == ("aisle-3", "hgx-h100", {"room": "3"})
     assert by_id["pdu-a"].derate_ppm == 800_000
-    assert by_id["pdu-a"].breaker == Breaker("C63", 34_000_000)
+    assert by_id["pdu-a"].breaker == Breaker("iec-very-inverse", 34_000_000)
     assert by_id["pdu-a"].redundancy is Redundancy.N_PLUS_1
     assert (by_id["pdu-b"].breaker, by_id["pdu-b"].redundancy) == (None, Redundancy.UNSPECIFIED)
     assert by_id["n1-gpu-0"].kind is NodeKind.CHIP
@@ -143,6 +143,23 @@ def test_shares_left_out_are_even_and_whole() -> None:
         ('["hall"]', "[3]", "a parent is an id or"),
         ('["hall"]', '[{ id = "hall", shar = 1 }]', "unknown key 'shar'; did you mean 'share'?"),
         ('kind = "pdu"', 'kind = "pdu', "not valid TOML"),
+        (
+            "iec-very-inverse",
+            "iec-very-inversed",
+            "site.toml:8: node 'pdu-a': breaker: trip_curve 'iec-very-inversed' is none of iec-st",
+        ),
+        (
+            "iec-very-inverse",
+            "iec-very-inversed",
+            "may end in @ and its time multiplier; did you mean 'iec-very-inverse'?",
+        ),
+        ("iec-very-inverse", "C63", "multiplier; leave it out where the curve is another"),
+        ("iec-very-inverse", "iec-very-inverse@-1", "site.toml:8: node 'pdu-a': breaker: trip_c"),
+        (', continuous = "34kW"', "", "breaker: it trips at nothing without continuous"),
+        ('"hall"', '"a\\u001b[31m"', "an id is at most 253 printable characters, not 'a\\x1b[31m'"),
+        ('"hall"', f'"{"h" * 254}"', "site.toml:2: an id is at most 253 printable characters"),
+        ('"aisle-3"', '"a\\u0000"', "thermal_zone is at most 253 printable characters"),
+        ('room = "3"', 'room = "\\n"', "room is at most 253 printable characters"),
     ],
 )
 def test_refuses_with_place_and_reason(old: str, new: str, message: str) -> None:

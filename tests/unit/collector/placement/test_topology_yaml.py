@@ -24,7 +24,7 @@ node:
     parents: [{id: hall, feed: A}]
     rated: 40kW
     derate: 0.8
-    breaker: {trip_curve: C63, continuous: 34kW}
+    breaker: {trip_curve: iec-very-inverse, continuous: 34kW}
     redundancy: N+1
   - {id: pdu-b, kind: pdu, parents: [hall]}
   - id: n1

@@ -68,6 +68,13 @@ def test_the_first_budget_that_breaks_is_named(outlook: Outlook) -> None:
     assert by_id["r1"].headroom_after_mw == -1 * W
     assert by_id["h2"].headroom_after_mw == -1 * W
     assert by_id["r1"].exceed_after_ppm == 1_000_000
+    above = [e for e in got.effects if e.node_id not in ("r1", "h2")]
+    assert above
+    assert {e.first_violated_id for e in above} == {""}
+    assert [by_id[name].first_violated_id for name in ("r1", "h2")] == ["r1", "h2"]
+    less = pb.Change(budget=pb.BudgetChange(node_id="r1", budget_mw=100 * W))
+    below = effects(outlook, less, place("h2", 10 * W))["h2"]
+    assert (below.first_violated_id, below.headroom_before_mw > 0) == ("r1", True)
 
 
 def test_a_move_leaves_what_carries_both_as_it_was(outlook: Outlook) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
@@ -8,7 +9,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     HistogramDataPoint,
 )
 
-from chipwatt.collector.prometheus.classic import BOUNDS, explicit, exponential
+from chipwatt.collector.prometheus.classic import SECONDS, WATTS, explicit, exponential
 from chipwatt.core.histogram import build
 
 POWERS_MW = st.lists(st.integers(0, 6_000_000), min_size=1, max_size=60)
@@ -44,8 +45,20 @@ def test_counts_never_fall_from_bound_to_bound(powers_mw: list[int]) -> None:
     assert below[-1] <= len(powers_mw)
 
 
-def test_the_bounds_are_two_a_doubling() -> None:
-    assert (BOUNDS[0], BOUNDS[2], BOUNDS[-1]) == (1.0, 2.0, 4096.0)
+@pytest.mark.parametrize(("steps", "least", "most"), [(WATTS, 1, 4096), (SECONDS, 2**-10, 64)])
+def test_the_bounds_are_two_a_doubling(steps: range, least: float, most: float) -> None:
+    bounds = exponential(ExponentialHistogramDataPoint(), steps).bounds
+    assert (bounds[0], bounds[2], bounds[-1]) == (least, 2 * least, most)
+
+
+def test_times_below_a_second_are_told_apart() -> None:
+    """2 ms and 50 ms, as the SDK keeps them at scale 1."""
+    point = ExponentialHistogramDataPoint(scale=1, count=2, sum=0.052)
+    point.positive.offset = -18
+    point.positive.bucket_counts.extend([1, 0, 0, 0, 0, 0, 0, 0, 0, 1])
+    classic = exponential(point, SECONDS)
+    below = dict(zip(classic.bounds, classic.below, strict=True))
+    assert (below[2**-9], below[2**-8], below[2**-4]) == (0, 1, 2)
 
 
 def test_a_histogram_with_bounds_keeps_them() -> None:

@@ -85,9 +85,11 @@ def test_a_full_disk_stops_compaction_until_there_is_room(tmp_path: Path) -> Non
 def test_slots_are_bounded_by_when_rows_came() -> None:
     received = np.full(4, DAY0_UNIX_NS + 30 * 10**9)
     starts = np.array([DAY0_UNIX_NS, DAY0_UNIX_NS + 5 * DAY_NS, 0, (1 << 63) - 1])
-    assert slots_of(starts, received, MINUTE_NS).tolist() == [
+    assert slots_of(starts, received, received, MINUTE_NS).tolist() == [
         DAY0_UNIX_NS,
         DAY0_UNIX_NS + 2 * MINUTE_NS,
         DAY0_UNIX_NS - 400 * DAY_NS,
         DAY0_UNIX_NS + 2 * MINUTE_NS,
     ]
+    true = received - 3650 * DAY_NS  # the clock is ten years ahead, hosts are not
+    assert slots_of(true, received, true, MINUTE_NS).tolist() == (true - 30 * 10**9).tolist()

@@ -148,7 +148,7 @@ def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
         store.commit([host.batch() for host in hosts])
         if step == 20:
             store.compact(hosts[0].start_unix_ns)
-    store.note_host(HostRow(hosts[0].host, "n1", 5, 6, 7, 8))
+    store.note_host(HostRow(hosts[0].host, "n1", 5, hosts[0].start_unix_ns, 7, 8))
     state = (
         store.streams(), store.host_dictionary(), store.device_dictionary(),
         store.windows(hosts[1].host, *ALL), store.host_seconds(hosts[0].host, *ALL),

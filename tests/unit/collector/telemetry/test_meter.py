@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import pytest
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
+from chipwatt.collector.forecast.contract import Calibration, Predictor
 from chipwatt.collector.otlp.table import Instrument
 from chipwatt.collector.telemetry import table
 from chipwatt.collector.telemetry.meter import CollectorMeter
@@ -21,16 +19,12 @@ _DATA = {
 }
 
 
-@dataclass(frozen=True)
-class Held:
-    """How a predictor has held."""
+RACK, HOST = 6, 8
 
-    predictor: str = "CONFORMAL"
-    kind: str = "RACK"
-    horizon_s: int = 300
-    quantile: float = 0.99
-    windows: int = 60_480
-    coverage: float = 0.991
+
+def held(kind: int = RACK, quantile: float = 0.99) -> Calibration:
+    """Return how a predictor has held."""
+    return Calibration(Predictor.CONFORMAL, kind, 600, quantile, 60_480, 0.991, 0.0021)
 
 
 def collected(
@@ -40,13 +34,15 @@ def collected(
     return {one.name: one for scope in of_resource.scope_metrics for one in scope.metrics}
 
 
-def a_meter(statuses: list[GetCollectorStatusResponse], *held: Held) -> CollectorMeter:
+def a_meter(
+    statuses: list[GetCollectorStatusResponse], *calibrations: Calibration
+) -> CollectorMeter:
     return CollectorMeter(
         lambda: statuses[-1],
         instance="box",
         version="1",
         unix_ns=lambda: (T0_S + 12) * NS_PER_S,
-        calibrations=lambda: held,
+        calibrations=lambda: calibrations,
     )
 
 
@@ -62,7 +58,7 @@ def values(metric: metrics_pb2.Metric) -> dict[str, float]:
 
 def test_every_metric_of_the_table_is_told_as_the_table_says() -> None:
     statuses = [GetCollectorStatusResponse(batches_stored=5)]
-    meter = a_meter(statuses, Held())
+    meter = a_meter(statuses, held())
     meter.commits.on_commit([a_batch(a_host(1), Records(windows=(a_window(T0_S, 1),)))])
     found = collected(meter)
     meter.close()
@@ -105,17 +101,19 @@ def test_a_commit_is_one_record_of_its_slowest_and_oldest() -> None:
     assert (lag.count, lag.sum) == (1, 110.0)
 
 
-def test_a_forecast_without_windows_claims_nothing() -> None:
-    meter = a_meter([GetCollectorStatusResponse()], Held(windows=0, coverage=math.nan))
-    assert "chipwatt.forecast.coverage" not in collected(meter)
+def test_without_a_forecast_nothing_is_claimed() -> None:
+    meter = a_meter([GetCollectorStatusResponse()])
+    assert not set(collected(meter)) & {metric.name for metric in table.OF_FORECAST}
     meter.close()
 
 
-def test_the_coverage_of_forecasts_is_told_by_predictor() -> None:
-    meter = a_meter([GetCollectorStatusResponse()], Held())
+def test_how_forecasts_held_is_told_by_predictor_kind_horizon_and_quantile() -> None:
+    meter = a_meter([GetCollectorStatusResponse()], held(), held(HOST, 0.5))
     found = collected(meter)
     meter.close()
-    assert values(found["chipwatt.forecast.coverage"]) == {"conformal rack 300s 0.99": 0.991}
+    for metric, value in zip(table.OF_FORECAST, (0.991, 0.0021, 60_480), strict=True):
+        rules = ("conformal rack 600s 0.99", "conformal host 600s 0.5")
+        assert values(found[metric.name]) == dict.fromkeys(rules, value)
 
 
 def test_names_are_in_our_namespace_and_unique() -> None:
@@ -129,4 +127,6 @@ def test_a_status_that_cannot_be_read_is_the_callers_affair() -> None:
         raise OSError("disk")
 
     with pytest.raises(OSError, match="disk"):
-        CollectorMeter(broken, instance="box", version="1", unix_ns=lambda: 0)
+        CollectorMeter(
+            broken, instance="box", version="1", unix_ns=lambda: 0, calibrations=lambda: ()
+        )

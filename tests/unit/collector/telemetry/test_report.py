@@ -22,7 +22,7 @@ class Stage:
     def __init__(self) -> None:
         self.fails = 0
         self.meter = CollectorMeter(
-            self.status, instance="box", version="1", unix_ns=lambda: 10**18
+            self.status, instance="box", version="1", unix_ns=lambda: 10**18, calibrations=tuple
         )
         self.taken: list[ExportMetricsServiceRequest] = []
 
