@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from chipwatt.agent.merging_process import standing
 from chipwatt.agent.spool.contract import SpoolConfig, Spooled
 from chipwatt.agent.spool.record import START
 from chipwatt.agent.spool.spool import Spool
-from chipwatt.core.coarsen import coarsen, gap_between
+from chipwatt.core.coarsen import coarsen, gap_after, gap_between
 from chipwatt.core.settings import Size
 
 BOOT = bytes(range(16))
@@ -23,7 +24,9 @@ class InProcess:
     def coarser(self, payloads: Sequence[bytes], resolution_ns: int) -> list[tuple[int, bytes]]:
         return [(one.replaces, one.payload) for one in coarsen(payloads, resolution_ns)]
 
-    def gap(self, before: Sequence[bytes], after: Sequence[bytes]) -> bytes:
+    def gap(self, before: Sequence[bytes], after: Sequence[bytes], stood: bytes = b"") -> bytes:
+        if stood:
+            return gap_after(*standing(stood), after)
         return gap_between(before, after)
 
 

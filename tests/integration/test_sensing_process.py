@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,27 @@ def test_it_loads_no_network_code() -> None:
         "registry.load(); sys.exit('grpc' in sys.modules or 'asyncio' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_second_agent_on_the_same_sensors_is_refused(tmp_path: Path) -> None:
+    player = Player(zone(tmp_path / "one"))
+    other = Player(zone(tmp_path / "two"))
+    enabled = ("rapl_powercap",)
+    first = start({"rapl_powercap": {"sysfs": str(tmp_path / "one")}}, enabled=enabled)
+    first = replace(first, state_dir="/var/lib/first")
+    elsewhere = start({"rapl_powercap": {"sysfs": str(tmp_path / "two")}}, enabled=enabled)
+    with sensing() as agent, sensing() as second, sensing() as third:
+        agent.say(first)
+        player.play(2.0)
+        second.say(replace(first, state_dir="/var/lib/second"))
+        third.say(elsewhere)
+        other.play(0.5)
+        _, said = second.process.communicate(timeout=60)
+        assert second.process.returncode == ConfigError.exit_code
+        assert f"by process {agent.process.pid} already (state folder /var/lib/first)" in str(said)
+        for each in (agent, third):
+            each.say(link.Stop())
+            each.listen()
+            assert each.process.wait(20) == 0
+    player.close()
+    other.close()

@@ -1,12 +1,21 @@
-"""A firmware energy counter to edges: wraps, resets, jumps, resumption."""
+"""A firmware energy counter to edges: wraps, resets, jumps, resumption, freezes.
+
+A counter that is judged frozen (``profiler.stillness``) still answers, but what is drawn
+after its last change is not known. Once it moves by more than can have been drawn since its
+last answer, it was only late, and the energy is exact. Otherwise it did not count:
+that is a gap, of what it rose by at least; after ``GIVE_UP_NS`` one is told in any case.
+"""
 
 from __future__ import annotations
 
 from chipwatt.agent.ledger import NS_MW_PER_UJ, Break, Ledger
 from chipwatt.agent.timing import Timing
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.columns import MAX_ENERGY_UJ
 from chipwatt.core.model import Flag, GapReason
 
+GIVE_UP_NS = 86_400 * NS_PER_S
+"""Longest stretch of a frozen counter whose energy may still become known."""
 _CONVINCED = 3
 """Rising readings, plausible to one another, that make an impossible level believed."""
 
@@ -36,6 +45,8 @@ class CounterLedger(Ledger):
         self._total_uj = 0
         self._doubtful: list[tuple[int, int]] = []
         self._fallen: list[tuple[int, int]] = []
+        self._late = False
+        """Whether the value of a frozen counter may be late, rather than wrong."""
         self._base_uj = 0
         """Cumulative energy at which this epoch began here."""
         self.retime(timing)
@@ -68,10 +79,17 @@ class CounterLedger(Ledger):
                 return
         self._look_twice(mono_ns, value)
 
-    def resume(self, epoch: int, cumulative_uj: int, end_mono_ns: int) -> None:
-        super().resume(epoch, cumulative_uj, end_mono_ns)
+    def resume(
+        self, epoch: int, cumulative_uj: int, end_mono_ns: int, *, frozen: bool = False
+    ) -> None:
+        super().resume(epoch, cumulative_uj, end_mono_ns, frozen=frozen)
         self._total_uj = self._base_uj = cumulative_uj
         self._raw_uj = cumulative_uj % self._modulus_uj if self._modulus_uj else cumulative_uj
+
+    def freeze(self) -> None:
+        """Judge it stuck since its last change."""
+        if not self.away:
+            self._stick(late=True)
 
     def retime(self, timing: Timing) -> None:
         super().retime(timing)
@@ -99,6 +117,12 @@ class CounterLedger(Ledger):
         if since_ns <= 0:
             self.repeated += 1
             return
+        if self.frozen and value == self._raw_uj:
+            self._stay(mono_ns)
+        else:
+            self._weigh(mono_ns, value, since_ns)
+
+    def _weigh(self, mono_ns: int, value: int, since_ns: int) -> None:
         delta_uj = value - self._raw_uj
         if self._modulus_uj:
             delta_uj %= self._modulus_uj
@@ -107,36 +131,64 @@ class CounterLedger(Ledger):
         # the time since the last answer, when it had not wrapped yet, is enough for it.
         owed_ns = since_ns if value < self._raw_uj else mono_ns - self.changed_ns
         if delta_uj < 0 or delta_uj > self._possible_uj(owed_ns):
-            if value < self._raw_uj:
-                self._fall(mono_ns, value)
-            else:
-                self._doubt(mono_ns, value)
+            (self._fall if value < self._raw_uj else self._doubt)(mono_ns, value)
+        elif self.frozen:
+            self._thaw(mono_ns, value, delta_uj)
         elif self._away is GapReason.SPOOL_DAMAGED:
-            wraps = (possible_uj - delta_uj) // self._modulus_uj if self._modulus_uj else 0
-            bounds = (0, delta_uj + max(0, wraps) * self._modulus_uj)
+            bounds = (0, delta_uj + self._wraps(delta_uj, possible_uj) * self._modulus_uj)
             self._begin(mono_ns, value, self._away, bounds)
         elif self._away not in {None, GapReason.AGENT_DOWN} and value <= possible_uj:
             # It went away and may have started anew at zero in between: a restarted
             # counter cannot show more than what the time since allows.
             self._begin(mono_ns, value, self._away)
-        elif self._modulus_uj and delta_uj + self._modulus_uj <= possible_uj:
-            wraps = (possible_uj - delta_uj) // self._modulus_uj
+        elif wraps := self._wraps(delta_uj, possible_uj):
             bounds = (delta_uj, delta_uj + wraps * self._modulus_uj)
             self._begin(mono_ns, value, self._away or GapReason.SENSOR_STALLED, bounds)
         else:
             self._go_on(mono_ns, value, delta_uj)
+
+    def _wraps(self, delta_uj: int, possible_uj: int) -> int:
+        return max(0, (possible_uj - delta_uj) // self._modulus_uj) if self._modulus_uj else 0
+
+    def _stick(self, *, late: bool) -> None:
+        self.frozen, self._late = True, late
+        self._away, self._plain_ns = GapReason.SENSOR_STALLED, 0
+
+    def _stay(self, mono_ns: int) -> None:
+        if mono_ns - self.times_ns[-1] > GIVE_UP_NS:
+            self._begin(mono_ns, self._raw_uj, GapReason.SENSOR_STALLED)
+            self._stick(late=False)
+            return
+        self.seen_ns = mono_ns
+        self.repeated += 1
+        self._doubtful.clear()
+
+    def _thaw(self, mono_ns: int, value: int, delta_uj: int) -> None:
+        """Take the first new value of a frozen counter."""
+        unseen_ns = mono_ns - self.times_ns[-1]
+        possible_uj = self._possible_uj(unseen_ns)
+        wraps = self._wraps(delta_uj, possible_uj)
+        if self._late and not wraps and delta_uj > self._lately_uj(mono_ns):
+            self._go_on(mono_ns, value, delta_uj)
+        else:
+            bounds_uj = (delta_uj if self._late else 0, max(delta_uj, possible_uj))
+            self._begin(mono_ns, value, GapReason.SENSOR_STALLED, bounds_uj)
+
+    def _lately_uj(self, mono_ns: int) -> int:
+        """Return the most that can have been drawn since the last answer."""
+        since_ns = mono_ns - self.seen_ns + self.timing.unseen_ns
+        return self._resolution_uj + self._max_power_mw * since_ns // NS_MW_PER_UJ
 
     def _go_on(self, mono_ns: int, value: int, delta_uj: int) -> None:
         self._drop_fallen()
         since_ns = mono_ns - self.seen_ns
         # More than the time since the last answer can explain was owed since before a
         # stall: it was not spent at once, and its course is not known.
-        lately_uj = self._max_power_mw * (since_ns + self.timing.unseen_ns) // NS_MW_PER_UJ
         stalled = mono_ns - self.changed_ns > self._stall_ns
-        caught_up = stalled and delta_uj > self._resolution_uj + lately_uj
+        caught_up = stalled and delta_uj > self._lately_uj(mono_ns)
         if self._away is not None or since_ns > self.timing.silence_ns or caught_up:
             flags = Flag.RESUMED if self._away is GapReason.AGENT_DOWN else 0
-            flags |= Flag.SUSPECT if caught_up and self._away is None else 0
+            flags |= Flag.SUSPECT if self.frozen or (caught_up and self._away is None) else 0
             self.hold()
             last_ns = self.times_ns[-1]
             self.breaks.append(Break(last_ns, mono_ns, self.epoch, delta_uj, delta_uj, None, flags))
@@ -160,6 +212,8 @@ class CounterLedger(Ledger):
     def hold(self) -> None:
         if self._fallen:
             self._start_anew()
+        if self.frozen:
+            return
         if self.moved and self.times_ns and self.seen_ns - self.changed_ns > self._stall_ns:
             while self.holes and self.holes[-1][0] >= self.times_ns[-1]:
                 self.holes.pop()  # it lies inside the stall
@@ -240,3 +294,7 @@ class CounterLedger(Ledger):
         self._edge(mono_ns, value)
         self._doubtful.clear()
         self._resume_plain()
+
+    def _resume_plain(self) -> None:
+        super()._resume_plain()
+        self.frozen = False

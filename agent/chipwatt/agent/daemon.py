@@ -58,7 +58,9 @@ class Daemon:
         major, minor, patch = VERSION
         host = Host(host_id, boot_id, major * 1_000_000 + minor * 1000 + patch)
         self._intake = Intake(self._spool)
-        start = Start(config.sensing.to_plain(), config.sources)
+        start = Start(
+            config.sensing.to_plain(), config.sources, state_dir=str(config.state_dir.absolute())
+        )
         self._child = (
             SensingChild(start, self._intake, sensing_command)
             if config.sensing_socket is None

@@ -50,8 +50,10 @@ class GaugeLedger(Ledger):
         else:
             self._bridge(mono_ns, value, since_ns)
 
-    def resume(self, epoch: int, cumulative_uj: int, end_mono_ns: int) -> None:
-        super().resume(epoch, cumulative_uj, end_mono_ns)
+    def resume(
+        self, epoch: int, cumulative_uj: int, end_mono_ns: int, *, frozen: bool = False
+    ) -> None:
+        super().resume(epoch, cumulative_uj, end_mono_ns, frozen=frozen)
         self.values_mw.append(0)
 
     def forget(self, edges: int) -> None:

@@ -80,6 +80,8 @@ class Ledger(ABC):
         self.holes: deque[tuple[int, int]] = deque()
         self.epoch = self.first_epoch = 0
         self.got = self.repeated = self.dropped = 0
+        self.frozen = False
+        """Whether it answers, but is judged to have stopped counting."""
         self.rejected: Rejected | None = None
         """The newest reading that was dropped."""
         self.seen_ns = -1
@@ -98,16 +100,22 @@ class Ledger(ABC):
     def observe(self, mono_ns: int, value: int) -> None:
         """Take one reading; an equal or older stamp is not a new one."""
 
-    def resume(self, epoch: int, cumulative_uj: int, end_mono_ns: int) -> None:
-        """Go on where an earlier process of this boot ended; to be called before any reading."""
+    def resume(
+        self, epoch: int, cumulative_uj: int, end_mono_ns: int, *, frozen: bool = False
+    ) -> None:
+        """Go on where an earlier process of this boot ended; to be called before any reading.
+
+        ``frozen``: that process had judged it stuck there.
+        """
+        self.frozen = frozen
         self.epoch = self.first_epoch = epoch
         self.seen_ns = self.changed_ns = end_mono_ns
         self._edge(end_mono_ns, cumulative_uj)
-        self._away = GapReason.AGENT_DOWN
+        self._away = GapReason.SENSOR_STALLED if frozen else GapReason.AGENT_DOWN
 
     def distrust(self) -> None:
         """Begin anew behind what was resumed from: some of what came since may be counted."""
-        self._away = GapReason.SPOOL_DAMAGED
+        self._away, self.frozen = GapReason.SPOOL_DAMAGED, False
 
     def retime(self, timing: Timing) -> None:
         """Believe ``timing`` from now on."""

@@ -29,6 +29,7 @@ class _Line:
     believed_mw: int
     told: int = 0
     next_ns: int = 0
+    frozen: bool = False
 
 
 class RejectionLog:
@@ -47,6 +48,8 @@ class RejectionLog:
             return
         self._next_ns = mono_ns + _LOOK_NS
         for line in self._lines:
+            if line.ledger.frozen is not line.frozen:
+                _say_frozen(line)
             if line.ledger.max_power_mw > line.believed_mw:
                 _say_raised(line)
             if line.ledger.dropped > line.told and mono_ns >= line.next_ns:
@@ -72,6 +75,19 @@ def _say_raised(line: _Line) -> None:
         before_mw,
         line.believed_mw,
     )
+
+
+def _say_frozen(line: _Line) -> None:
+    sensor, line.frozen = line.sensor, line.ledger.frozen
+    name = f"{sensor.device} {sensor.domain.name.lower()}"
+    if line.frozen:
+        _log.warning(
+            "%s: its counter stands still while others move: it is frozen, and what is drawn "
+            "from its last change on is a gap; reload its driver",
+            name,
+        )
+    else:
+        _log.warning("%s: its counter counts again", name)
 
 
 def _say(line: _Line) -> None:

@@ -99,6 +99,7 @@ def memory_to_plain(memory: Memory) -> dict[str, Any]:
         "epoch": memory.epoch,
         "cumulative_uj": memory.cumulative_uj,
         "end_mono_ns": memory.end_mono_ns,
+        **({"frozen": True} if memory.frozen else {}),
         **({"in_doubt": True} if memory.in_doubt else {}),
     }
 
@@ -116,6 +117,7 @@ def memory_from_plain(plain: Mapping[str, Any]) -> Memory:
             epoch=int(plain["epoch"]),
             cumulative_uj=int(plain["cumulative_uj"]),
             end_mono_ns=int(plain["end_mono_ns"]),
+            frozen=plain.get("frozen") is True,
             in_doubt=bool(plain.get("in_doubt", False)),
         )
     except (KeyError, TypeError, ValueError) as error:

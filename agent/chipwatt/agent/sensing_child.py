@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from chipwatt.agent import sensing_link as link
 from chipwatt.agent.intake import Intake
@@ -205,7 +206,7 @@ class SensingChild:
         memory = json.loads(intake.memory or intake.doubtful_memory or b"[]")
         if not intake.memory:
             memory = [{**entry, "in_doubt": True} for entry in memory]
-        settings = link.Start(self._settings.sensing, self._settings.sources, memory)
+        settings = replace(self._settings, memory=memory)
         return self._suspects.careful_start(settings)
 
     async def _tell(self, ours: socket.socket, end: Callable[[], Awaitable[object]]) -> None:

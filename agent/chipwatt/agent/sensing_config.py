@@ -51,6 +51,9 @@ class SensingConfig:
     LimitRTPRIO=1 in the unit): deadlines are then met on a busy machine, too."""
     call_timeout: Duration = _TWO_SECONDS
     """A call into a vendor library that takes longer marks its sensors as stalled."""
+    exclusive: bool = True
+    """Refuse to start while another agent of this host reads the same sensors: the collector would
+    count their energy twice. Switch it off where the two have different collectors."""
     look_again: Duration = _MINUTE
     """Longest time between two looks for sources and sensors that were absent at the start."""
 

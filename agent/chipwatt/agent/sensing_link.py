@@ -71,6 +71,8 @@ class Start:
     """Sources that are not looked for again before an hour is over."""
     one_by_one: bool = False
     """Open sources one after the other, since one of them ended the process before."""
+    state_dir: str = ""
+    """The agent's, for other agents of this host to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ def encode(message: Message) -> bytes:
                     "left_out": dict(message.left_out),
                     "wary": list(message.wary),
                     "one_by_one": message.one_by_one,
+                    "state_dir": message.state_dir,
                 }
             )
         case Stop():

@@ -13,12 +13,14 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
-from chipwatt.agent import announce
+from chipwatt.agent import announce, claims
 from chipwatt.agent import sensing_link as link
+from chipwatt.agent.claims import Claims
 from chipwatt.agent.deadlines import freeze_garbage, keep_time
 from chipwatt.agent.feed import Trace
 from chipwatt.agent.inventory import REPLAY, Inventory, open_inventory
@@ -63,6 +65,7 @@ class SensingProcess:
         self._early: list[link.Message] = []
         """What came together with START."""
         self._stop = False
+        self._claims = Claims("")
 
     def request_stop(self) -> None:
         """Finish at the next turn; safe to call from a signal handler."""
@@ -84,6 +87,8 @@ class SensingProcess:
         careful = Careful(start.left_out, start.one_by_one, self._note)
         inventory = open_inventory(self._registered, configs, config.sources, careful=careful)
         announce.absent(inventory.absent)
+        if config.exclusive:
+            self._claim(inventory, configs, start.state_dir)
         clock = _clock_of(inventory)
         reducer = Reducer(
             inventory.sensors(),
@@ -135,6 +140,20 @@ class SensingProcess:
             outbox.drain(_FAREWELL_S)
         except (BrokenPipeError, ConnectionResetError):
             _log.info("the agent is gone; its next start goes on from the windows it has")
+
+    def _claim(self, inventory: Inventory, configs: Mapping[str, Any], state_dir: str) -> None:
+        """Make sure that no other agent reads these sensors. Raises ConfigError."""
+
+        def wait(seconds: float) -> bool:
+            time.sleep(seconds)
+            self._early = self._hear()
+            self._stop = self._stop or any(isinstance(each, link.Stop) for each in self._early)
+            return not self._stop
+
+        played = (each for each in inventory.opened if each.name != REPLAY)
+        self._sock.settimeout(None)  # else the looks for messages would wait
+        self._claims = Claims(state_dir)
+        self._claims.take(claims.names(played, configs), wait)
 
     def _note(self, name: str, back: bool) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # _hear notices it

@@ -40,6 +40,7 @@ class Suspects:
             left_out=dict(self.left_out),
             wary=tuple(sorted({*self.left_out, *self._found})),
             one_by_one=bool(self._deaths),
+            state_dir=start.state_dir,
         )
 
     def heard(self, message: link.Opening) -> None:

@@ -196,7 +196,9 @@ def _agent_settings(args: argparse.Namespace) -> dict[str, object]:
         # Checked here, for the child would name a file that nobody knows.
         agent_config.complete(agent_config.load(args.config), str(args.config))
         own = tomllib.loads(args.config.read_text())
-    return toml.merged(own, {"sensing": {"window": args.window, "batch": "1s"}})
+    # Its collector is its own: an agent that already serves another is not counted twice.
+    sensing = {"window": args.window, "batch": "1s", "exclusive": False}
+    return toml.merged(own, {"sensing": sensing})
 
 
 def _collector_settings(args: argparse.Namespace) -> dict[str, object]:

@@ -15,7 +15,8 @@ import numpy as np
 from chipwatt.core.codec import decode_tables, encode_records, encode_tables, records_from_tables
 from chipwatt.core.columns import MAX_ENERGY_UJ, MAX_POWER_MW, MAX_ROWS, MAX_SPAN_NS, SectionKind
 from chipwatt.core.errors import InvalidPayload
-from chipwatt.core.model import GapReason
+from chipwatt.core.identity import DeviceId
+from chipwatt.core.model import Domain, Flag, GapReason, Statistic
 from chipwatt.core.records import DeviceWindow, Gap, Records
 from chipwatt.core.rollup import roll_up
 from chipwatt.core.rows import KEPT, Rows, concatenate
@@ -29,7 +30,10 @@ _FEW_BYTES = TARGET_BYTES // 2
 """Of these at most: merged, histograms may take more than twice the bytes that they took apart."""
 _DEVICE = ("kind", "ordinal", "uid_high", "uid_low")
 _NS_MW_PER_UJ = 1_000_000
+_BEGINS = int(Flag.EPOCH_START | Flag.REPLAYED)
 _Device = tuple[int, ...]
+Line = tuple[DeviceId, Domain, Statistic]
+"""One statistic of one domain of one device."""
 
 
 class Coarser(NamedTuple):
@@ -38,6 +42,14 @@ class Coarser(NamedTuple):
     replaces: int
     """How many consecutive payloads of those that were given."""
     payload: bytes
+
+
+class Stood(NamedTuple):
+    """Where the line of a sensor ended."""
+
+    end_mono_ns: int
+    epoch: int
+    cumulative_uj: int
 
 
 class _Part(NamedTuple):
@@ -83,15 +95,33 @@ def gap_between(before: Sequence[bytes], after: Sequence[bytes]) -> bytes:
     that went on through it makes the gap's energy exact; after a reset it is
     anything that a chip can draw. The payload is empty where nothing is missing.
     """
-    last: dict[tuple[object, ...], DeviceWindow] = {}
+    last: dict[Line, Stood] = {}
     for payload in before:
-        last |= {_line(window): window for window in _windows(payload)}
-    gaps: dict[tuple[object, ...], Gap | None] = {}
+        last |= {
+            _line(window): Stood(
+                window.start_mono_ns + window.duration_ns, window.epoch, window.cumulative_uj
+            )
+            for window in _windows(payload)
+        }
+    return gap_after(last, 0, after)
+
+
+def gap_after(stood: Mapping[Line, Stood], since_mono_ns: int, after: Sequence[bytes]) -> bytes:
+    """Return the same, given where each line ``stood`` before the loss.
+
+    A line that did not stand anywhere and goes on behind the loss has begun in it, not before
+    ``since_mono_ns`` (0: nobody knows when, and nothing is told of it).
+    """
+    gaps: dict[Line, Gap | None] = {}
     for payload in after:
         for window in _windows(payload):
             line = _line(window)
-            if line in last:
-                gaps.setdefault(line, _gap(last[line], window))
+            if line in gaps:
+                continue
+            before = stood.get(line)
+            if before is None and since_mono_ns and not window.flags & _BEGINS:
+                before = Stood(since_mono_ns, 0, 0)
+            gaps[line] = None if before is None else _gap(before, window)
     found = tuple(gap for gap in gaps.values() if gap is not None)
     return encode_records(Records(gaps=found))
 
@@ -103,13 +133,12 @@ def _windows(payload: bytes) -> Sequence[DeviceWindow]:
         return ()
 
 
-def _line(window: DeviceWindow) -> tuple[object, ...]:
+def _line(window: DeviceWindow) -> Line:
     return (window.device, window.domain, window.statistic)
 
 
-def _gap(before: DeviceWindow, after: DeviceWindow) -> Gap | None:
-    end_ns = before.start_mono_ns + before.duration_ns
-    duration_ns = after.start_mono_ns - end_ns
+def _gap(before: Stood, after: DeviceWindow) -> Gap | None:
+    duration_ns = after.start_mono_ns - before.end_mono_ns
     if not 0 < duration_ns <= MAX_SPAN_NS:
         return None
     lower_uj = after.cumulative_uj - after.energy_uj - before.cumulative_uj
@@ -118,11 +147,11 @@ def _gap(before: DeviceWindow, after: DeviceWindow) -> Gap | None:
         lower_uj = 0
         upper_uj = min(MAX_ENERGY_UJ, duration_ns * MAX_POWER_MW // _NS_MW_PER_UJ)
     return Gap(
-        device=before.device,
-        domain=before.domain,
-        statistic=before.statistic,
-        start_unix_ns=before.start_unix_ns + before.duration_ns,
-        start_mono_ns=end_ns,
+        device=after.device,
+        domain=after.domain,
+        statistic=after.statistic,
+        start_unix_ns=after.start_unix_ns - duration_ns,
+        start_mono_ns=before.end_mono_ns,
         duration_ns=duration_ns,
         lower_uj=lower_uj,
         upper_uj=upper_uj,

@@ -71,13 +71,13 @@ async def run(case: Case, gate: asyncio.Semaphore) -> Judgement | Exception:
 def complaints(case: Case, rig: Rig, fault: Fault, seen: Judgement) -> list[str]:
     """Return the bounds that this row breaks."""
     wrong = []
-    if not rig.gauge and fault.known and seen.energy_error_uj:
+    if not rig.gauge and seen.energy_error_uj:
         wrong.append("energy")
     if rig.gauge and case.load == "steady" and abs(seen.energy_error_ppm) > 2500:
         wrong.append("energy")
     if not seen.gaps_hold:
         wrong.append("gap bounds")
-    if fault.gap and not seen.gaps:
+    if fault.gap and not rig.gauge and not seen.gaps:
         wrong.append("no gap")
     if seen.epochs < fault.epochs:
         wrong.append("no new epoch")

@@ -20,9 +20,9 @@ class Fault:
     epochs: int = 1
     """Counter lives that must be told apart."""
     gap: bool = False
-    """Whether energy becomes unknowable, so that a gap is owed."""
+    """Whether energy becomes unknowable to a counter, so that a gap is owed."""
     known: bool = True
-    """Whether the load's energy can be known outside gaps: not while a counter is frozen."""
+    """Whether a gauge can be judged: what a frozen one shows may well be true."""
     flag: str = ""
     """A flag that is owed."""
 
@@ -43,7 +43,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
             "unknown_until_ns": UNTIL_NS,
         }
     ),
-    "freeze": Fault({"freeze_at_ns": AT_NS // 2}, known=False, flag="SUSPECT"),
+    "freeze": Fault({"freeze_at_ns": AT_NS - NS_PER_S}, gap=True, known=False),
     "spike": Fault({"spike_at_ns": AT_NS}),
     "backwards": Fault({"backwards_at_ns": AT_NS}),
     # The file, the event or the device is gone for two seconds.

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrology.rigs import MS, Rig
-from chipwatt.core.model import Domain, Flag, flag_names
+from chipwatt.core.clock import NS_PER_S
+from chipwatt.core.model import Domain, Flag, GapReason, flag_names
 from chipwatt.core.records import DeviceWindow, Gap, Records
 from fakes.scenario import Point, energy_uj
 
+_OPEN_NS = 2 * NS_PER_S
+"""A line that ends so long before its host does not go on: what it draws is an open gap."""
 _QUIET = {"ROOT", "EPOCH_START", "PARTIAL", "INTEGRATED"}
 
 
@@ -43,9 +46,11 @@ def judge(
     rig: Rig, load: Sequence[Point], start_mono_ns: int, collected: Iterable[Records], domain: str
 ) -> Judgement:
     """Judge the first device of the judged domain."""
-    windows, gaps = _of_device(collected, domain)
+    records = list(collected)
+    windows, gaps = _of_device(records, domain)
     if not windows:
         raise AssertionError("no window arrived")
+    gaps += open_gap(records, windows[-1])
     slack_ns = 2 * rig.refresh_ns
     worst_uj = known_uj = true_uj = 0
     for stretch in _stretches(windows):
@@ -84,6 +89,29 @@ def judge(
         epochs=len({window.epoch for window in windows}),
         flags=" ".join(sorted(flags)).lower(),
     )
+
+
+def open_gap(records: Sequence[Records], last: DeviceWindow) -> list[Gap]:
+    """Return the gap behind the last window of a line, if it ends before its host's seconds do.
+
+    Whoever asks the collector for gaps is told so of it: up to all that the sensor can show.
+    """
+    start_ns = last.start_mono_ns + last.duration_ns
+    ends = (s.start_mono_ns + s.duration_ns for each in records for s in each.host_seconds)
+    duration_ns = max(ends, default=0) - start_ns
+    line = (last.device, last.domain, last.statistic)
+    powers = [
+        sensor.max_power_mw
+        for each in records
+        for sensor in each.sensors
+        if (sensor.device, sensor.domain, sensor.statistic) == line
+    ]
+    if duration_ns <= _OPEN_NS or not powers:
+        return []
+    upper_uj = -(-powers[-1] * duration_ns // MS)
+    start_unix_ns = last.start_unix_ns + last.duration_ns
+    reason = GapReason.SENSOR_STALLED
+    return [Gap(*line, start_unix_ns, start_ns, duration_ns, 0, upper_uj, reason)]
 
 
 def true_peak_mw(load: Sequence[Point], begin: int, end: int, span_ns: int) -> float:

@@ -11,7 +11,19 @@ from chipwatt.cli.books import show_status
 from chipwatt.client.values import CollectorStatus
 
 STATUS = CollectorStatus(
-    *range(10, 23),
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    20,
+    21,
+    22,
     ledger_holes=2,
     ledger_hole_uj=3_000_000,
     ledger_twice_uj=4_000_000,

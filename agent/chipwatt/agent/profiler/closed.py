@@ -22,6 +22,8 @@ class Memory:
     epoch: int
     cumulative_uj: int
     end_mono_ns: int
+    frozen: bool = False
+    """Whether its counter was judged stuck there."""
     in_doubt: bool = False
     """Whether windows behind it may be at a collector: what was used since may be counted."""
 

@@ -75,6 +75,8 @@ class Reducer:
         ]
         self._absent = list(remembered.values())
         self._stillness = Stillness(sensors, [track.ledger for track in self._tracks])
+        for position, doubted in self._stillness.doubts():
+            self._tracks[position].doubted = doubted
         self._observe = [track.ledger.observe for track in self._tracks]
         self._host = HostSeconds(sum(s.root for s in sensors))
         self._blocks: deque[_Block] = deque()
@@ -194,7 +196,7 @@ class Reducer:
         return list(self._memory)
 
     def _enqueue(self, span: Span) -> None:
-        into, stuck = Bin(span), self._stillness.suspects()
+        into, stuck = Bin(span), self._stillness.judge()
         turns = [t.turn(span, into, suspect=n in stuck) for n, t in enumerate(self._tracks)]
         self._blocks.append(_Block(span, turns, into))
         self._asleep = False
@@ -273,5 +275,5 @@ class Reducer:
         self._finished_memory = self._memory_now()
 
     def _memory_now(self) -> list[Memory]:
-        known = [track.committed for track in self._tracks if track.committed is not None]
-        return known + self._absent
+        known = (track.memory for track in self._tracks)
+        return [entry for entry in known if entry is not None] + self._absent

@@ -1,7 +1,10 @@
 """Finds sensors that are stuck: they go on answering, but what they say has come loose from power.
 
-A *counter* is suspect that has stood still for more than five seconds of answers
-while another counter moved. Which other one bears witness, and of what, depends:
+A *counter* is stuck that has stood still for more than five seconds of answers
+while another counter moved. It is frozen from its last change on: what was drawn since is
+unknown, not nothing (``CounterLedger.freeze``); only of an integrated GPU's part of
+a package, which does rest at nothing, it is merely suspect. So as long as one may be
+judged so, nothing is told of it. Which other one bears witness, and of what, depends:
 
 - Counters of one interface share a driver and a kind of chip: one that stands
   still beside one that moves is stuck, if it has ever counted anything.
@@ -18,7 +21,7 @@ time is off by more than a quarter, and by more than 5 W.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from chipwatt.agent.counter_ledger import CounterLedger
@@ -26,15 +29,16 @@ from chipwatt.agent.gauge_ledger import GaugeLedger
 from chipwatt.agent.ledger import NS_MW_PER_UJ, Ledger
 from chipwatt.agent.sensing.contract import Sensor
 from chipwatt.core.clock import NS_PER_S
-from chipwatt.core.model import Flag
+from chipwatt.core.model import Domain, Flag
 
 STILL_NS: Final = 5 * NS_PER_S
+_DOUBTED_NS: Final = NS_PER_S
 FROZEN_NS: Final = 60 * NS_PER_S
 _APART_MW: Final = 5_000
 
 
 class Stillness:
-    """Watches all sensors of a host; ``suspects`` is cheap enough for every second."""
+    """Watches all sensors of a host; ``judge`` is cheap enough for every second."""
 
     def __init__(self, sensors: Sequence[Sensor], ledgers: Sequence[Ledger]) -> None:
         self._count = len(sensors)
@@ -55,9 +59,19 @@ class Stillness:
             and (counter := own.get((sensor.device, sensor.domain, sensor.interface)))
         ]
 
-    def suspects(self) -> frozenset[int]:
-        """Return the positions of the sensors that are stuck now."""
-        stuck = [each.position for each in self._counters if each.stuck()]
+    def doubts(self) -> Iterator[tuple[int, Callable[[], bool]]]:
+        """Yield the position of each counter that may freeze, and what tells whether it may now."""
+        for each in self._counters:
+            if each.may_freeze:
+                yield each.position, each.doubted
+
+    def judge(self) -> frozenset[int]:
+        """Return the positions of the sensors that are stuck now; freezes counters among them."""
+        counters = [each for each in self._counters if each.stuck()]
+        for each in counters:
+            if each.may_freeze:
+                each.ledger.freeze()
+        stuck = [each.position for each in counters]
         stuck += [each.position for each in self._gauges if each.stuck()]
         return frozenset(stuck)
 
@@ -69,6 +83,7 @@ class _Counter:
         self.ledger = ledger
         self._siblings: list[CounterLedger] = []
         self._others: list[CounterLedger] = []
+        self.may_freeze = sensor.domain is not Domain.UNCORE
 
     def find_witnesses(self, all_counters: Sequence[_Counter]) -> None:
         for other in all_counters:
@@ -80,8 +95,19 @@ class _Counter:
                 self._others.append(other.ledger)
 
     def stuck(self) -> bool:
+        """Whether it stands still while others move."""
+        return self._still(STILL_NS)
+
+    def doubted(self) -> bool:
+        """Whether it is, or may be before long."""
         ledger = self.ledger
-        still_ns = ledger.changed_ns + STILL_NS
+        if ledger.seen_ns > ledger.changed_ns + STILL_NS:
+            return self.stuck()
+        return self._still(_DOUBTED_NS)
+
+    def _still(self, least_ns: int) -> bool:
+        ledger = self.ledger
+        still_ns = ledger.changed_ns + least_ns
         if ledger.seen_ns <= still_ns or ledger.away:
             return False
         if ledger.total_uj > 0 and any(w.changed_ns > still_ns for w in self._siblings):

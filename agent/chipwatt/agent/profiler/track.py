@@ -8,7 +8,7 @@ was spent.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -40,6 +40,8 @@ class Track(Standing):
 
     def __init__(self, sensor: Sensor, unix_offset_ns: int, memory: Memory | None) -> None:
         super().__init__(sensor, memory)
+        self.doubted: Callable[[], bool] = lambda: False
+        """Whether it stands still and may be judged stuck: then nobody says yet what it drew."""
         self.ledger = _ledger(sensor, unix_offset_ns)
         self.rate_reduced = False
         self.expected = 0
@@ -47,7 +49,9 @@ class Track(Standing):
         self._kind = kind_of(sensor)
         self._shape = Shape()
         if memory is not None:
-            self.ledger.resume(memory.epoch, memory.cumulative_uj, memory.end_mono_ns)
+            self.ledger.resume(
+                memory.epoch, memory.cumulative_uj, memory.end_mono_ns, frozen=memory.frozen
+            )
             if memory.in_doubt:
                 self.ledger.distrust()
 
@@ -77,12 +81,20 @@ class Track(Standing):
         if self._position_ns >= 0:
             self._commit()
 
+    @property
+    def memory(self) -> Memory | None:
+        """Where its line ends in what was closed; None before anything was."""
+        known, ledger = self.committed, self.ledger
+        if known is None or not ledger.frozen or known.end_mono_ns != ledger.times_ns[-1]:
+            return known
+        return replace(known, frozen=True)
+
     def ready(self, end_ns: int, mono_ns: int) -> bool:
         """Whether the block that ends at ``end_ns`` can be closed: all of it seen, or no hope."""
         ledger = self.ledger
         if ledger.away or ledger.times_ns[-1] >= end_ns:
             return True
-        if mono_ns < end_ns + ledger.timing.silence_ns:
+        if mono_ns < end_ns + ledger.timing.silence_ns or self.doubted():
             return False
         ledger.hold()
         return True

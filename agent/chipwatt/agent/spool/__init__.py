@@ -7,6 +7,7 @@ A directory, mode 0700, of one process at a time::
     00000007.sent      empty: records of that segment may be at a collector, be it there or not
     00000008.seg
     cursor             how far the collector has acked
+    settled            the newest record before the cursor: its key and memory (``settled``)
     00000003.damaged   a segment that the disk does not give back or without a header, set aside
     merging            a segment that is to replace others and is not complete
 
@@ -68,11 +69,12 @@ Invariants, by the numbers that code and tests use:
 - S6  Damage, found by CRC or since the disk gives nothing back, costs the records it lies in,
       no other. They are counted, and
       once a later record of their epoch is there, a gap is read in their place under the key
-      of the last of them. A torn tail leaves none: what sensing resumes with bridges it.
+          of the last of them. A torn tail leaves none: what sensing resumes with bridges it.
+      What is missing before the oldest record, dropped or deleted, is known from ``settled``.
 - S7  What lies before the cursor is never read again. The cursor may be older than the
       truth (it is not fsync'ed), never newer: the collector knows a record that it has.
       One that points at no place between records is not believed: all is sent again.
-- S8  A segment is deleted when all of it is settled and the record behind it as well, when a
+- S8  A segment is deleted when all of it is durably settled and the record behind it too, when a
       merged one stands for it, or as the oldest one when the quota is exceeded and nothing can
       be merged. The newest always stays, for the sake of S2 and of the memory.
 - S9  Only segments are merged of which nothing was ever read to be sent; the mark that says so

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from chipwatt.agent.spool.record import Position
+from chipwatt.agent.spool.record import Position, Record, SegmentHeader
 from chipwatt.core.settings import Size
 
 _QUOTA = Size(256 << 20)
@@ -45,8 +45,11 @@ class Merging(Protocol):
         """
         ...
 
-    def gap(self, before: Sequence[bytes], after: Sequence[bytes]) -> bytes:
-        """Return a payload that says what is missing between these. Raises MergeFailed."""
+    def gap(self, before: Sequence[bytes], after: Sequence[bytes], stood: bytes = b"") -> bytes:
+        """Return a payload that says what is missing between these. Raises MergeFailed.
+
+        ``stood``: instead of ``before``, where each line stood, as ``Settled.stood`` has it.
+        """
         ...
 
 
@@ -60,6 +63,13 @@ class Spooled(NamedTuple):
     position: Position
     records: int = 1
     """How many it stands for: the sequences up to and with ``sequence``."""
+
+    @classmethod
+    def of(cls, header: SegmentHeader, record: Record, end: int) -> Spooled:
+        """Return a record of that segment; what is behind it begins at ``end``."""
+        position = Position(header.number, end)
+        sequence, payload, records = record.sequence, record.payload, record.records
+        return cls(header.boot_id, header.epoch, sequence, payload, position, records)
 
 
 @dataclass(frozen=True, slots=True)

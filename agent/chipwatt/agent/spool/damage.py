@@ -8,13 +8,21 @@ from itertools import islice
 from chipwatt.agent.spool.contract import Merging
 from chipwatt.agent.spool.record import Record
 from chipwatt.agent.spool.segment import Segment
+from chipwatt.agent.spool.settled import Settled
+from chipwatt.core import log
 
+_log = log.get(__name__)
 _NEIGHBOURS = 4
 """Records looked at on each side of a loss: not every one has a window of every sensor."""
 
 
-def lost_before(segments: Sequence[Segment], at: int, index: int) -> int:
-    """Return how many records are missing in front of record ``index`` of ``segments[at]``."""
+def lost_before(
+    segments: Sequence[Segment], at: int, index: int, settled: Settled | None = None
+) -> int:
+    """Return how many records are missing in front of record ``index`` of ``segments[at]``.
+
+    Before the oldest one of its epoch, what is not ``settled``.
+    """
     segment = segments[at]
     expected = segment.expected(index)
     if not index:
@@ -24,11 +32,37 @@ def lost_before(segments: Sequence[Segment], at: int, index: int) -> int:
             expected = before.lasts[-1] + 1 if len(before) else before.header.first_sequence
             if len(before):
                 break
+        else:
+            if settled is not None and not at:
+                expected = settled.next_sequence(segment.header)
     return max(0, segment.firsts[index] - expected)
 
 
+def lost_in_front(
+    segments: Sequence[Segment], aside: dict[int, int], settled: Settled | None
+) -> int:
+    """Return how many records are missing before all segments that were found, and say so.
+
+    Takes those ``aside`` off that are among them.
+    """
+    first = segments[0] if segments else None
+    if first is None or settled is None:
+        return 0
+    lost = max(0, first.header.first_sequence - settled.next_sequence(first.header))
+    if lost:
+        for number in [n for n in aside if n < first.header.number]:
+            del aside[number]  # counted by their sequences
+        _log.error("the spool's oldest records are gone", path=first.path.parent, records_lost=lost)
+    return lost
+
+
 def gap_record(
-    segments: Sequence[Segment], at: int, index: int, lost: int, merging: Merging
+    segments: Sequence[Segment],
+    at: int,
+    index: int,
+    lost: int,
+    merging: Merging,
+    settled: Settled | None = None,
 ) -> Record:
     """Return what takes the place of the ``lost`` records in front of that one.
 
@@ -39,7 +73,8 @@ def gap_record(
     segment = segments[at]
     before = list(islice(_payloads(_backward(segments, at, index)), _NEIGHBOURS))[::-1]
     after = list(islice(_payloads(_forward(segments, at, index)), _NEIGHBOURS))
-    payload = merging.gap(before, after)
+    stood = settled.stood if settled is not None and not before else b""
+    payload = merging.gap(before, after, stood)
     sequence = segment.firsts[index] - 1
     return Record(sequence, lost, segment.unix_ns[index], payload, b"")
 

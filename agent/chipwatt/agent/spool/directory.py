@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from chipwatt.agent.spool import segment as segments
+from chipwatt.agent.spool import settled
 from chipwatt.agent.spool.damage import same_epoch
 from chipwatt.agent.spool.record import (
     CURSOR_BYTES,
@@ -30,7 +31,7 @@ from chipwatt.core.errors import SpoolError
 DAMAGED = ".damaged"
 MERGING = "merging"
 """A segment that is to replace others, until it is complete."""
-_ONLY_NAMES = ("lock", "cursor", "cursor.new")
+_ONLY_NAMES = ("lock", "cursor", "cursor.new", settled.NAME, f"{settled.NAME}.new")
 _DIGITS = re.compile("[0-9]{8,19}")
 _MOST_NUMBER = (1 << 63) - 1
 _log = log.get(__name__)

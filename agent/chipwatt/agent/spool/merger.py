@@ -1,6 +1,7 @@
 """Asks the merging process for coarser payloads; both ends of its pipes.
 
-A request is ``<QII``: the resolution in ns (0: a gap is wanted), how many
+A request is ``<QII``: the resolution in ns (0: a gap is wanted; 1: one before which the
+first payload is none, but tells where each line stood), how many
 payloads lie before the gap, how many payloads follow; each is ``<I`` bytes and
 then these. The answer is ``<Q``, the CPU time that it took in ns, then for each
 payload ``<II``: how many of the given ones it stands for, its bytes, and then these.
@@ -17,6 +18,8 @@ from typing import BinaryIO, NamedTuple
 
 COMMAND = (sys.executable, "-m", "chipwatt.agent.merging_process")
 TIMEOUT_S = 60.0
+STOOD = 1
+"""In the place of a resolution: what lies before the gap is told by where each line stood."""
 _HEAD = struct.Struct("<QII")
 _SIZE = struct.Struct("<I")
 _ANSWER = struct.Struct("<II")
@@ -60,12 +63,13 @@ class Merger:
             raise MergeFailed("the merging process left payloads out")
         return answers
 
-    def gap(self, before: Sequence[bytes], after: Sequence[bytes]) -> bytes:
+    def gap(self, before: Sequence[bytes], after: Sequence[bytes], stood: bytes = b"") -> bytes:
         """Return a payload with what is missing between these, empty if nothing is.
 
         Raises MergeFailed.
         """
-        ((_, payload),) = self._ask(Request(0, len(before), [*before, *after]))
+        told = [stood] if stood else before
+        ((_, payload),) = self._ask(Request(STOOD if stood else 0, len(told), [*told, *after]))
         return payload
 
     def _ask(self, request: Request) -> list[Answer]:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from chipwatt.agent.spool import directory as directories
 from chipwatt.agent.spool import segment as segments
+from chipwatt.agent.spool import settled
 from chipwatt.agent.spool.coarsening import Room
 from chipwatt.agent.spool.contract import Merging, SpoolConfig, SpoolCounts, Spooled
-from chipwatt.agent.spool.damage import gap_record, lost_before
+from chipwatt.agent.spool.damage import gap_record, lost_before, lost_in_front
 from chipwatt.agent.spool.merger import MergeFailed, Merger
 from chipwatt.agent.spool.record import FRAME_HEADER_BYTES, Position, Record, SegmentHeader
 from chipwatt.agent.spool.segment import Segment
@@ -60,13 +61,15 @@ class Spool:
         self._segments = found.segments
         self._cursor = found.cursor
         self._number = found.highest_number
-        self._tally = Tally(found.lost + sum(segment.lost for segment in found.segments))
+        self._settled = settled.at_start(directory, boot_id, is_new=not found.highest_number)
+        lost = lost_in_front(found.segments, found.aside, self._settled)
+        self._tally = Tally(lost + found.lost + sum(s.lost for s in found.segments))
         self._room = Room(directory, self._config.quota, self.merging, sync, self._tally)
         self._epoch = 0
         self.memory = b""
+        """Of the newest record, where it is of this boot and the last one sent; else empty."""
         self.doubtful_memory = b""
         """Of the newest record left, where later ones may be at a collector; see S3."""
-        """Of the newest record, where it is of this boot and the last one sent; else empty."""
         self._resume(found)
         self._forget_settled()
 
@@ -161,10 +164,16 @@ class Spool:
             return
         self._cursor = position
         try:
-            self._forget_settled()
+            self._settled = settled.newest(self._segments, position) or self._settled
+            if self._settled is not None:
+                may_delete = not unsettled(self._segments[0], position)
+                settled.write(self._directory, self._settled, self._sync if may_delete else None)
             directories.write_cursor(self._directory, position)
+            self._forget_settled()
         except OSError as error:
             self._tally.trouble("cursor", str(self._refused("written", error)))
+            with suppress(OSError):
+                self._forget_settled()
         else:
             self._tally.trouble("cursor", "")
 
@@ -187,27 +196,15 @@ class Spool:
         if damaged := segment.lost - lost:
             self._tally.damaged += damaged
             _log.error("damaged records in the spool", path=segment.path, records_lost=damaged)
-        missing = lost_before(self._segments, at, index) if frames else 0
+        missing = lost_before(self._segments, at, index, self._settled) if frames else 0
         if missing and frames[0].start > offset:
             try:
-                gap = gap_record(self._segments, at, index, missing, self.merging)
+                gap = gap_record(self._segments, at, index, missing, self.merging, self._settled)
             except MergeFailed as error:
                 _log.error("damaged records leave no gap", records_lost=missing, reason=error)
             else:
-                return [self._spooled(segment, gap, frames[0].start)]
-        return [self._spooled(segment, frame.record, frame.end) for frame in frames]
-
-    @staticmethod
-    def _spooled(segment: Segment, record: Record, end: int) -> Spooled:
-        header = segment.header
-        return Spooled(
-            header.boot_id,
-            header.epoch,
-            record.sequence,
-            record.payload,
-            Position(header.number, end),
-            record.records,
-        )
+                return [Spooled.of(segment.header, gap, frames[0].start)]
+        return [Spooled.of(segment.header, frame.record, frame.end) for frame in frames]
 
     def _mark_sent(self, segment: Segment) -> None:
         """Note durably that records of it may be at a collector from now on (S9)."""

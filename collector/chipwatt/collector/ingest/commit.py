@@ -25,6 +25,7 @@ from chipwatt.collector.store.contract import BatchKey, IncomingBatch, Store
 from chipwatt.collector.store.faults import StoreFull
 from chipwatt.collector.store.fingerprints import fingerprint_of
 from chipwatt.collector.store.quarantine import Quarantined
+from chipwatt.collector.store.twins import TOLD_BY_TWO
 from chipwatt.core.codec import encode_tables
 from chipwatt.core.errors import StoreError
 from chipwatt.core.log import get
@@ -204,6 +205,18 @@ class Committer:
             _tell(future, Outcome.STORED)
         for host, found in changed[-1].items():
             self._counters.flag(host, found)
+            if twins := found[TOLD_BY_TWO]:
+                self._say_twins(host, twins)
+
+    def _say_twins(self, host: bytes, rows: int) -> None:
+        count = self._counters.hosts[host][TOLD_BY_TWO]
+        if count.bit_length() > (count - rows).bit_length():
+            _log.error(
+                "two agents with state folders of their own measure one host: what the second one "
+                "says of the same time is left out; end one of them",
+                host=host.hex(),
+                rows=count,
+            )
 
     async def _put_aside(self, group: list[_Waiting]) -> None:
         aside = [

@@ -27,6 +27,8 @@ Of a batch that is taken, rows may be
 ``covered``        wholly in merged windows that are stored already, or merged from windows
                    that are: left out
 ``trimmed``        merged from windows of which some are stored: only the rest is stored
+``twin``           of a time of which another spool epoch of that boot has told: two agents read
+                   the same sensors; left out, the first one's stay
 =================  =========================================================================
 """
 

@@ -125,7 +125,7 @@ class Store(Protocol):
         """Write all or nothing; on return they survive a power cut. Raises StoreError.
 
         Returns how many rows were left out or cut, by host and reason, because what
-        they say is stored already under other keys: ``covered`` and ``trimmed``.
+        they say is stored already under other keys: ``covered``, ``trimmed``, ``twin``.
         """
         ...
 

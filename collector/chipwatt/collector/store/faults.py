@@ -40,6 +40,9 @@ def told(path: Path, doing: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _from_sqlite(error, path, doing) from error
+    except UnicodeDecodeError as error:
+        # SQLite quotes a schema whose bytes are damaged.
+        raise _damaged(path, error) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(_full(path)) from error
@@ -52,10 +55,7 @@ def believed(path: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, IndexError, TypeError, OverflowError, struct.error) as error:
-        raise StoreDamaged(
-            f"{path}: damaged ({type(error).__name__}: {error}): restore it from a copy, "
-            "or move it away"
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -73,8 +73,12 @@ def _from_sqlite(error: sqlite3.Error, path: Path, doing: str) -> StoreError:
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(_full(path))
     if is_damage(error):
-        return StoreDamaged(f"{path}: damaged ({error}): restore it from a copy, or move it away")
+        return _damaged(path, error)
     return StoreError(f"{path}: cannot {doing}: {error}")
+
+
+def _damaged(path: Path, error: Exception) -> StoreDamaged:
+    return StoreDamaged(f"{path}: damaged ({error}): restore it from a copy, or move it away")
 
 
 def _full(path: Path) -> str:

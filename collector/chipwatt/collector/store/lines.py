@@ -52,6 +52,11 @@ class Lines:
         self._heard: dict[int, int] = {}
         """Newest end of each host of which rows came since the last ``heard``."""
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether the journal of before this start was read back."""
+        return self._runs > 0
+
     def observe(self, rows: Rows) -> None:
         """Take account of device windows and gaps; of host seconds there is nothing to take."""
         if rows.kind is SectionKind.HOST_SECOND:

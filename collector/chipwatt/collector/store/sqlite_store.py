@@ -38,6 +38,8 @@ from chipwatt.collector.store.shelf import Shelf
 from chipwatt.collector.store.status import Statuses
 from chipwatt.collector.store.stream_book import StreamBook, heard_since_fold, states
 from chipwatt.collector.store.tally import Tally
+from chipwatt.collector.store.told import Told
+from chipwatt.collector.store.twins import Known, Twins
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.records import (
@@ -99,6 +101,7 @@ class SqliteStore(History):
             self._reader = Reader(self._catalogue, self._shelf)
             with believed(self._catalogue.path), self._catalogue.reading() as connection:
                 self._overlaps = Overlaps(self._dictionary, self._stored, connection)
+                self._twins = Twins(self._dictionary, self._stored, self._told, connection)
             self._journal = Journal(self._catalogue, self._dictionary)
             self._quarantine = Quarantine(self._catalogue)
             self._statuses = Statuses(self._catalogue, self._dictionary, self._damage)
@@ -112,13 +115,16 @@ class SqliteStore(History):
         """Write all or nothing; on return they survive a power cut. Raises StoreError.
 
         Returns how many rows were left out or cut, by host and reason, because what
-        they say is stored already under other keys: ``covered`` and ``trimmed``.
+        they say is stored already under other keys: ``covered``, ``trimmed``, ``twin``.
         """
         if not batches:
             return {}
         with self._catalogue.lock:
             try:
                 settled, changed = self._overlaps.settle(batches)
+                settled, left_out = self._twins.settle(settled)
+                for host, counted in left_out.items():
+                    changed.setdefault(host, Counter()).update(counted)
                 intake = Intake(settled, self._dictionary, self._book)
                 with self._catalogue.writing("commit") as connection:
                     self._dictionary.save(connection)
@@ -269,6 +275,21 @@ class SqliteStore(History):
     ) -> Rows | None:
         name = self._dictionary.hosts[host].host
         return self._read(kind, name, (start_unix_ns, end_unix_ns), _ALL_ROWS)
+
+    def _told(self, host: bytes) -> Known:
+        return Known(
+            {
+                (line.device, line.domain, line.statistic): Told(
+                    line.end_mono_ns, line.end_mono_ns, line.end_unix_ns - line.end_mono_ns
+                )
+                for line in self._lines.of(host)
+            },
+            self._lines.are_whole,
+            {
+                (sensor.device, sensor.domain, sensor.statistic): sensor.max_power_mw
+                for sensor in self._statuses.sensors(host)
+            },
+        )
 
 
 def _size(path: Path) -> int:

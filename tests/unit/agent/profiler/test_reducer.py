@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -92,8 +93,9 @@ def test_silent_sensor_does_not_hold_the_others_back() -> None:
     assert long.flags & Flag.PARTIAL
 
 
-def test_counter_that_stands_still_ships_empty_windows_and_is_suspect() -> None:
-    reducer = Reducer([sensor(0), sensor(1)], mono_ns=0, unix_ns=UNIX_NS)
+def test_part_that_stands_still_ships_empty_windows_and_is_suspect() -> None:
+    resting = replace(sensor(1, root=False), domain=Domain.UNCORE)
+    reducer = Reducer([sensor(0), resting], mono_ns=0, unix_ns=UNIX_NS)
     for at_ms in range(0, 24_000, 10):
         reducer.observe(0, at_ms * MS, at_ms * 1000)
         reducer.observe(1, at_ms * MS, 777)
@@ -102,7 +104,7 @@ def test_counter_that_stands_still_ships_empty_windows_and_is_suspect() -> None:
             while reducer.step(at_ms * MS):
                 pass
     line = books(reducer.take())
-    still = line[sensor(1).device].windows
+    still = line[resting.device].windows
     assert [w.energy_uj for w in still] == [0, 0]
     assert all(w.flags & Flag.SUSPECT for w in still)
     assert not any(w.flags & (Flag.SUSPECT | Flag.PARTIAL) for w in line[CPU].windows)

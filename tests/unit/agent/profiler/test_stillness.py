@@ -9,7 +9,8 @@ import pytest
 
 from chipwatt.agent.profiler.reducer import Reducer
 from chipwatt.agent.sensing.contract import Quantity, Sensor
-from chipwatt.core.model import DeviceKind, Flag, Statistic
+from chipwatt.core.model import DeviceKind, Domain, Flag, Statistic
+from chipwatt.core.records import DeviceWindow
 from fakes.books import sensor
 
 MS = 1_000_000
@@ -35,8 +36,8 @@ def until(end_s: int, course: Course = moving) -> Course:
     return lambda now_ns: course(min(now_ns, end_s * S))
 
 
-def suspects(courses: Mapping[Sensor, Course], seconds: int) -> dict[Sensor, list[int]]:
-    """Poll every 100 ms; return the windows of 10 s, by number, that are SUSPECT."""
+def windows_of(courses: Mapping[Sensor, Course], seconds: int) -> dict[Sensor, list[DeviceWindow]]:
+    """Poll every 100 ms; return the windows of 10 s."""
     sensors = list(courses)
     reducer = Reducer(sensors, mono_ns=0, unix_ns=UNIX_NS)
     for position, each in enumerate(sensors):
@@ -56,19 +57,26 @@ def suspects(courses: Mapping[Sensor, Course], seconds: int) -> dict[Sensor, lis
             pass
     windows = [w for batch in reducer.finish(seconds * S) for w in batch.windows]
     return {
-        each: sorted(
-            w.start_mono_ns // (10 * S)
+        each: [
+            w
             for w in windows
             if (w.device, w.domain, w.statistic) == (each.device, each.domain, each.statistic)
-            and w.flags & Flag.SUSPECT
-        )
+        ]
         for each in sensors
     }
 
 
-def test_a_gpu_that_freezes_beside_a_cpu_is_suspect() -> None:
+def suspects(courses: Mapping[Sensor, Course], seconds: int) -> dict[Sensor, list[int]]:
+    """Return the windows, by number, that are SUSPECT."""
+    return {
+        each: sorted(w.start_mono_ns // (10 * S) for w in windows if w.flags & Flag.SUSPECT)
+        for each, windows in windows_of(courses, seconds).items()
+    }
+
+
+def test_a_gpu_that_freezes_beside_a_cpu_is_suspect_up_to_its_last_change() -> None:
     found = suspects({CPU: moving, GPU: until(12)}, 40)
-    assert found == {CPU: [], GPU: [1, 2, 3]}
+    assert found == {CPU: [], GPU: [1]}
 
 
 def test_it_takes_more_than_five_seconds() -> None:
@@ -82,9 +90,15 @@ def test_a_device_that_never_moved_is_only_off() -> None:
 
 
 def test_its_sibling_of_the_same_interface_bears_witness_even_then() -> None:
-    found = suspects({OTHER_GPU: moving, GPU: standing}, 30)
-    assert found[GPU] == [0, 1, 2]
-    assert found[OTHER_GPU] == []
+    found = windows_of({OTHER_GPU: moving, GPU: standing}, 30)
+    assert found[GPU] == []
+    assert len(found[OTHER_GPU]) == 3
+
+
+def test_a_part_that_may_rest_at_nothing_is_only_suspect() -> None:
+    part = replace(GPU, domain=Domain.UNCORE, root=False)
+    found = suspects({OTHER_GPU: moving, part: standing}, 30)
+    assert found == {OTHER_GPU: [], part: [0, 1, 2]}
 
 
 def test_a_counter_at_nothing_is_idle_beside_any_sibling() -> None:

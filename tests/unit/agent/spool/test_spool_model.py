@@ -209,7 +209,7 @@ class SpoolMachine(RuleBasedStateMachine):
         segments = [segment.path.name for segment in self.spool._segments]
         marks = [segment.mark.name for segment in self.spool._segments if segment.sent]
         lost = {name for name in names if name.endswith(".sent") and name[:-4] + "seg" not in names}
-        assert names - {"lock", "cursor"} - set(marks) - lost == set(segments)
+        assert names - {"lock", "cursor", "settled"} - set(marks) - lost == set(segments)
         assert state.bytes <= CONFIG.quota
         assert self.spool.memory == self.memory
 

@@ -1,0 +1,174 @@
+"""A counter that freezes: its energy is a gap that holds the truth, or exact once it catches up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chipwatt.agent.counter_ledger import GIVE_UP_NS, CounterLedger
+from chipwatt.agent.profiler.closed import Memory
+from chipwatt.agent.profiler.reducer import Reducer
+from chipwatt.agent.sender import memory_from_plain, memory_to_plain
+from chipwatt.agent.timing import Timing
+from chipwatt.core.model import DeviceKind, Flag, GapReason
+from chipwatt.core.records import Records
+from fakes.books import Books, books, sensor
+
+MS = 1_000_000
+S = 1_000 * MS
+UNIX_NS = 1_700_000_000 * S
+MAX_MW = 400_000
+MODULUS_UJ = 262_143_328_850
+FIRST_UJ = 10**9
+GPU = sensor(0, kind=DeviceKind.GPU, modulus_uj=MODULUS_UJ)
+OTHER = sensor(1, kind=DeviceKind.GPU)
+Course = Callable[[int], int]
+
+
+class Host:
+    """A GPU that may freeze, beside one that moves; polled every 100 ms."""
+
+    def __init__(self, gpu_uj: Course, memory: tuple[Memory, ...] = (), now_ns: int = 0) -> None:
+        self.gpu_uj, self.now_ns = gpu_uj, now_ns
+        self.batches: list[Records] = []
+        self.reducer = Reducer(
+            [GPU, OTHER], mono_ns=now_ns, unix_ns=UNIX_NS + now_ns, memory=memory
+        )
+        for position in range(2):
+            self.reducer.measured(
+                position,
+                refresh_ns=100 * MS,
+                averaging_ns=0,
+                period_ns=100 * MS,
+                rate_reduced=False,
+            )
+
+    def run(self, until_ns: int) -> None:
+        for now_ns in range(self.now_ns, until_ns, 100 * MS):
+            self.reducer.observe(0, now_ns, self.gpu_uj(now_ns) % MODULUS_UJ)
+            self.reducer.observe(1, now_ns, FIRST_UJ + now_ns // 10)
+            while self.reducer.step(now_ns):
+                pass
+        self.now_ns = until_ns
+        self.batches += self.reducer.take()
+
+    def restart(self) -> None:
+        """End this process and begin another with what it remembers."""
+        self.batches += self.reducer.finish(self.now_ns)
+        plain = [memory_to_plain(entry) for entry in self.reducer.memory()]
+        memory = tuple(memory_from_plain(entry) for entry in plain)
+        successor = Host(self.gpu_uj, memory, self.now_ns + S)
+        self.reducer, self.now_ns = successor.reducer, successor.now_ns
+
+    def line(self) -> Books:
+        self.batches += self.reducer.finish(self.now_ns)
+        found = books(self.batches)[GPU.device]
+        found.audit()
+        return found
+
+
+def test_a_counter_that_is_frozen_for_good_leaves_its_line_open() -> None:
+    host = Host(lambda now_ns: FIRST_UJ + min(now_ns, 12 * S) // 10)
+    host.run(60 * S)
+    host.restart()
+    host.run(120 * S)
+    line = host.line()
+    last = line.windows[-1]
+    assert last.start_mono_ns + last.duration_ns == 12 * S
+    assert line.known_uj == 12 * S // 10
+    assert not line.gaps
+    assert last.flags & Flag.SUSPECT
+
+
+def test_one_that_catches_up_is_exact_over_one_long_window() -> None:
+    def late(now_ns: int) -> int:
+        return FIRST_UJ + (min(now_ns, 12 * S) if now_ns < 47 * S else now_ns) // 10
+
+    host = Host(late)
+    host.run(60 * S)
+    line = host.line()
+    assert not line.gaps
+    assert line.known_uj == 599 * S // 100
+    (long,) = [w for w in line.windows if w.start_mono_ns == 12 * S]
+    assert (long.duration_ns, long.energy_uj) == (38 * S, 38 * S // 10)
+    assert long.flags & Flag.SUSPECT
+    assert long.flags & Flag.PARTIAL
+
+
+def test_one_that_only_counts_on_leaves_a_gap() -> None:
+    def stopped(now_ns: int) -> int:
+        return FIRST_UJ + (min(now_ns, 12 * S) + max(0, now_ns - 47 * S)) // 10
+
+    host = Host(stopped)
+    host.run(60 * S)
+    (gap,) = host.line().gaps
+    assert gap.reason is GapReason.SENSOR_STALLED
+    assert (gap.start_mono_ns, gap.duration_ns) == (12 * S, 35_100 * MS)
+    assert gap.lower_uj == 100 * MS // 10
+    assert 35_100 * MAX_MW <= gap.upper_uj <= 36_000 * MAX_MW
+
+
+def test_it_is_given_up_after_a_day() -> None:
+    timing = Timing(counter=True, refresh_ns=S, period_ns=S)
+    line = CounterLedger(timing, max_power_mw=MAX_MW, unix_offset_ns=UNIX_NS)
+    for second in range(10):
+        line.observe(second * S, FIRST_UJ + second)
+    line.freeze()
+    line.observe(GIVE_UP_NS, FIRST_UJ + 9)
+    assert not line.breaks
+    line.observe(GIVE_UP_NS + 10 * S, FIRST_UJ + 9)
+    (gap,) = line.breaks
+    assert (gap.last_ns, gap.lower_uj) == (9 * S, 0)
+    assert gap.upper_uj >= GIVE_UP_NS // MS * MAX_MW
+    assert line.frozen
+    line.observe(GIVE_UP_NS + 11 * S, FIRST_UJ + 10**6)
+    assert [each.lower_uj for each in line.breaks] == [0, 0]
+    assert not line.frozen
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    freeze_ms=st.integers(1_000, 20_000),
+    frozen_ms=st.integers(8_000, 60_000),
+    powers_mw=st.lists(st.integers(1_000, MAX_MW), min_size=3, max_size=3),
+    counts_on=st.booleans(),
+    start_uj=st.integers(1, MODULUS_UJ - 1),
+    restart_ms=st.integers(0, 100_000),
+)
+def test_whatever_a_frozen_counter_did_the_bounds_hold_the_truth(
+    freeze_ms: int,
+    frozen_ms: int,
+    powers_mw: list[int],
+    counts_on: bool,
+    start_uj: int,
+    restart_ms: int,
+) -> None:
+    """Three powers: before, while it is frozen, and after it."""
+    thaw_ms = freeze_ms + frozen_ms
+
+    def truth_uj(now_ns: int) -> int:
+        now_ms = now_ns // MS
+        before, inside = min(now_ms, freeze_ms), min(now_ms, thaw_ms) - freeze_ms
+        spans = (before, max(0, inside), max(0, now_ms - thaw_ms))
+        return sum(power * span for power, span in zip(powers_mw, spans, strict=True))
+
+    def shown_uj(now_ns: int) -> int:
+        is_frozen = freeze_ms * MS < now_ns < thaw_ms * MS
+        shown = truth_uj(freeze_ms * MS if is_frozen else now_ns)
+        if now_ns >= thaw_ms * MS and not counts_on:
+            shown -= powers_mw[1] * frozen_ms
+        return start_uj + shown
+
+    host = Host(shown_uj)
+    end_ms = thaw_ms + 20_000
+    if restart_ms < end_ms:
+        host.run(restart_ms * MS)
+        host.restart()
+    host.run(end_ms * MS)
+    line = host.line()
+    last = line.windows[-1]
+    end_ns = last.start_mono_ns + last.duration_ns
+    slack_uj = 200 * MAX_MW  # two refreshes: edges are timed by the polls
+    assert line.lower_uj - slack_uj <= truth_uj(end_ns) <= line.upper_uj + slack_uj
