@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from chipwatt.client import CollectorClient
+from chipwatt.core.errors import ChipwattError
+from chipwatt.core.tls import TlsFiles
 from e2e.programs import PYTHON, alive, children, chipwatt, no_traceback, until
 from fakes import nvml
 from fakes.scenario import steady, write_scenario
@@ -58,9 +60,14 @@ def _tree(pid: int) -> list[int]:
 def test_a_killed_up_leaves_neither_process_nor_file(tmp_path: Path) -> None:
     with _up(tmp_path) as up:
         assert up.stdout is not None
-        address = until(up.stdout.readline).split("answers at ")[1].split(";")[0]
+        line = until(up.stdout.readline)
+        address = line.split("answers at ")[1].split(";")[0]
+        files = TlsFiles.in_bundle(Path(line.split("--tls ")[1].split(";")[0]))
+        assert files.key.stat().st_mode & 0o777 == 0o600
         pids = until(lambda: found if len(found := _tree(up.pid)) == 3 else None)
-        with CollectorClient(address) as client:
+        with CollectorClient(address, timeout_s=3) as stranger, pytest.raises(ChipwattError):
+            stranger.status()
+        with CollectorClient(address, ca=files.ca, cert=files.cert, key=files.key) as client:
             until(lambda: client.status().host_seconds_stored > 0)
         up.send_signal(signal.SIGKILL)
         up.wait()

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from chipwatt.core.errors import ConfigError
+from chipwatt.core.tls import TlsFiles, read
 
 KEEPALIVE_MS = 15_000
 KEEPALIVE_TIMEOUT_MS = 10_000
@@ -37,7 +38,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """``[tls]``: all three, or none. The files are read anew at each connection."""
+    """``[tls]``: all three, or none. Replaced files are used at once, over a new connection."""
 
     ca: Path | None = None
     """PEM file of the authority that signs the collector's certificate."""
@@ -51,6 +52,13 @@ class TlsConfig:
         given = [path is not None for path in (self.ca, self.cert, self.key)]
         if any(given) and not all(given):
             raise ValueError("ca, cert and key go together: set all three or none")
+
+    @property
+    def files(self) -> TlsFiles | None:
+        """None for plain text."""
+        if self.ca is None or self.cert is None or self.key is None:
+            return None
+        return TlsFiles(self.ca, self.cert, self.key)
 
 
 def check_address(address: str, tls: TlsConfig, *, plaintext_allowed: bool) -> None:
@@ -66,9 +74,10 @@ def check_address(address: str, tls: TlsConfig, *, plaintext_allowed: bool) -> N
 
 def read_credentials(tls: TlsConfig) -> grpc.ChannelCredentials | None:
     """Read the files; None for plain text. Raises ConfigError that names the file."""
-    if tls.ca is None or tls.cert is None or tls.key is None:
+    if tls.files is None:
         return None
-    return grpc.ssl_channel_credentials(_read(tls.ca), _read(tls.key), _read(tls.cert))
+    found = read(tls.files)
+    return grpc.ssl_channel_credentials(found.ca, found.key, found.cert)
 
 
 def open_channel(address: str, tls: TlsConfig) -> grpc.aio.Channel:
@@ -105,10 +114,3 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: TLS file cannot be read: {error.strerror}") from None

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--state-dir", type=Path, metavar="DIR", help="folder of what waits for the collector"
+    )
+    parser.add_argument(
+        "--sensing-socket",
+        type=Path,
+        metavar="PATH",
+        help="meet a sensing process that somebody else starts here, and start none",
     )
     parser.add_argument(
         "--print-config",
@@ -58,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from chipwatt.agent import config as configs
 
     config = configs.load(args.config, args.collector, args.state_dir)
+    if args.sensing_socket is not None:
+        config = replace(config, sensing_socket=args.sensing_socket)
     if args.print_config or args.check:
         return _show(config, str(args.config or "defaults"), check=args.check)
     from chipwatt.agent.daemon import serve

@@ -43,6 +43,9 @@ class AgentConfig:
     """Folder of the spool and of this host's id, where the machine has none."""
     status_file: Path | None = None
     """A JSON file that is replaced each second; status.json in the state_dir if not set."""
+    sensing_socket: Path | None = None
+    """Unix socket at which the agent meets a sensing process that a service manager starts, as
+    `chipwatt sensing --socket PATH`. Not set: the agent starts one by itself."""
     drain_grace: Duration = _DRAIN_GRACE
     """How long an agent that was told to stop goes on to deliver; the rest waits in the spool."""
     sensing: SensingConfig = field(default_factory=SensingConfig)

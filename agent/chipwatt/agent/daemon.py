@@ -2,7 +2,7 @@
 
 ::
 
-    sensing child → intake → spool → uplink
+    sensing process → intake → spool → uplink
                         status file looks at all of them
 """
 
@@ -21,6 +21,7 @@ from chipwatt.agent.endpoints import Endpoints
 from chipwatt.agent.intake import Intake
 from chipwatt.agent.sensing_child import SensingChild
 from chipwatt.agent.sensing_link import Start
+from chipwatt.agent.sensing_peer import SensingPeer
 from chipwatt.agent.spool.spool import Spool
 from chipwatt.agent.spool.threaded import ThreadedSpool
 from chipwatt.agent.status_file import StatusFile
@@ -64,7 +65,11 @@ class Daemon:
         start = Start(
             config.sensing.to_plain(), config.sources, state_dir=str(config.state_dir.absolute())
         )
-        self._child = SensingChild(start, self._intake, sensing_command)
+        self._child = (
+            SensingChild(start, self._intake, sensing_command)
+            if config.sensing_socket is None
+            else SensingPeer(start, self._intake, config.sensing_socket)
+        )
         self._bindings = Bindings(
             config.state_dir / "workloads.json", boot_id, self._child.set_bindings
         )

@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -150,6 +150,10 @@ class SensingChild:
         )
         during = f" while it opened {opening}" if opening else ""
         self._failure = f"the sensing process ended with code {code}{during}: nothing is measured"
+        self._learn_from(code)
+
+    def _learn_from(self, code: int) -> None:
+        """Leave out what brought the end about."""
         for name in self._suspects.died(code):
             _log.error("source left out", source=name, reason=self._suspects.left_out[name])
 
@@ -168,7 +172,7 @@ class SensingChild:
                     process_group=0,
                 )
             ours.setblocking(False)
-            teller = asyncio.create_task(self._tell(ours, process))
+            teller = asyncio.create_task(self._tell(ours, lambda: self._kill(process)))
             speech = asyncio.create_task(self._pass_words_on(process))
             try:
                 await self._listen(ours)
@@ -212,8 +216,8 @@ class SensingChild:
         settings = replace(self._settings, memory=memory)
         return self._suspects.careful_start(settings)
 
-    async def _tell(self, ours: socket.socket, process: asyncio.subprocess.Process) -> None:
-        """Say START, then what changes, at last STOP; a process that does not heed it dies."""
+    async def _tell(self, ours: socket.socket, end: Callable[[], Awaitable[object]]) -> None:
+        """Say START, then what changes, at last STOP; ``end`` one that does not heed it."""
         loop = asyncio.get_running_loop()
         with suppress(ConnectionError):
             await loop.sock_sendall(ours, link.encode(self._start()))
@@ -232,7 +236,7 @@ class SensingChild:
         await self._stopping.wait()
         await asyncio.sleep(STOP_GRACE_S)
         _log.error("sensing process does not stop and is killed", after_s=STOP_GRACE_S)
-        await self._kill(process)
+        await end()
 
     async def _pass_words_on(self, process: asyncio.subprocess.Process) -> None:
         """Write its stderr to ours, line by line, and keep the last one."""

@@ -111,6 +111,29 @@ class SensingConfig:
             raise ConfigError(f"settings for the sensing process: {error}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a sensing process reads for itself of the agent's file."""
+
+    sensing: SensingConfig
+    sources: SourceTables
+
+
+def own_settings(path: Path) -> Own:
+    """Read ``[sensing]`` and ``[sources]`` of the agent's file; raises ConfigError.
+
+    The rest of the file is the agent's, whose network this process does not load.
+    """
+    table = settings.parse(path)
+    sources = table.get("sources", {})
+    if not isinstance(sources, Mapping):
+        raise ConfigError(f"{path}: sources is a table, got {sources!r}")
+    sensing = table.get("sensing", {})
+    if not isinstance(sensing, Mapping):
+        raise ConfigError(f"{path}: sensing is a table, got {sensing!r}")
+    return Own(settings.build(SensingConfig, sensing, f"{path}: sensing"), sources)
+
+
 def source_configs(
     registry: Mapping[str, Registered], sensing: SensingConfig, tables: SourceTables, where: str
 ) -> dict[str, Any]:

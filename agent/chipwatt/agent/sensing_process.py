@@ -37,7 +37,7 @@ from chipwatt.agent.search import Search
 from chipwatt.agent.sender import Sender, remembered
 from chipwatt.agent.sensing import registry
 from chipwatt.agent.sensing.registry import Registered
-from chipwatt.agent.sensing_config import SensingConfig, source_configs
+from chipwatt.agent.sensing_config import Own, SensingConfig, source_configs
 from chipwatt.core.clock import NS_PER_S, Clock, SystemClock, VirtualClock
 from chipwatt.core.errors import ChipwattError, ConfigError, TraceError
 
@@ -53,9 +53,15 @@ _log = logging.getLogger(__name__)
 class SensingProcess:
     """One run, from START to the last frame."""
 
-    def __init__(self, sock: socket.socket, registered: Mapping[str, Registered]) -> None:
-        """Serve the agent at the other end of ``sock`` with these sources."""
+    def __init__(
+        self, sock: socket.socket, registered: Mapping[str, Registered], own: Own | None = None
+    ) -> None:
+        """Serve the agent at the other end of ``sock`` with these sources.
+
+        How they are read is a matter of ``own`` where it is given, else of the agent.
+        """
         self._sock = sock
+        self._own = own
         self._registered = registered
         self._reader = link.FrameReader()
         # Until sampling begins only notes are sent, each before a library is entered.
@@ -79,8 +85,9 @@ class SensingProcess:
         if start is None:
             return
         keep_time()
-        config = SensingConfig.from_plain(start.sensing)
-        configs = source_configs(self._registered, config, start.sources, "agent")
+        own = self._own or Own(SensingConfig.from_plain(start.sensing), start.sources)
+        config = own.sensing
+        configs = source_configs(self._registered, config, own.sources, "agent")
         careful = Careful(start.left_out, start.one_by_one, self._note)
         inventory = open_inventory(self._registered, configs, config.sources, careful=careful)
         announce.absent(inventory.absent)
@@ -103,8 +110,7 @@ class SensingProcess:
         rejections = RejectionLog(inventory.sensors(), reducer.ledgers())
         closing = ExitStack()
         closing.callback(attributor.close)
-        raw = _give_raw(config, inventory, reducer, closing)
-        looks = [rejections.look, attributor.look, *raw]
+        looks = [rejections.look, attributor.look, *_give_raw(config, inventory, reducer, closing)]
 
         search = Search(
             inventory,
@@ -216,6 +222,20 @@ def _clock_of(inventory: Inventory) -> Clock:
     return SystemClock()
 
 
+def serve(sock: socket.socket, own: Own | None = None) -> None:
+    """Serve the agent at the other end of ``sock`` until SIGTERM or its end.
+
+    Raises what ``SensingProcess.run`` does.
+    """
+    # A core dump would hold raw readings.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The agent decides when to stop; an interrupt from the terminal reaches it as well.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process = SensingProcess(sock, registry.load(), own)
+    signal.signal(signal.SIGTERM, lambda *_: process.request_stop())
+    process.run()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run on an inherited socket; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -224,15 +244,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, required=True, help="inherited end of a socket pair")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="chipwatt sensing: %(message)s", level=logging.INFO)
-    # A core dump would hold raw readings.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # The agent decides when to stop; an interrupt from the terminal reaches it as well.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with socket.socket(fileno=options.fd) as sock:
-            process = SensingProcess(sock, registry.load())
-            signal.signal(signal.SIGTERM, lambda *_: process.request_stop())
-            process.run()
+            serve(sock)
     except (ConfigError, TraceError) as error:
         print(f"chipwatt sensing: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

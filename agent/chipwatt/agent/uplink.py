@@ -16,6 +16,7 @@ UNAVAILABLE, others         random delay whose ceiling doubles
 RESOURCE_EXHAUSTED          the same address, not before the time it asks for
 wrong version, not allowed  the next address; once all say so, after
                             ``retry_refused``, since only a person can mend it
+certificates replaced       the same address at once, once all is answered
 ==========================  ====================================================
 """
 
@@ -42,6 +43,7 @@ from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.errors import ChipwattError, ConfigError
 from chipwatt.core.retry_hint import retry_delay_s
 from chipwatt.core.settings import Duration
+from chipwatt.core.tls import Renewals
 from chipwatt.core.wire import SCHEMA_VERSION
 from chipwatt.v1 import telemetry_pb2 as pb
 
@@ -49,6 +51,8 @@ MAX_HINT_S = 300.0
 """A collector that asks for a longer absence is tried again after this."""
 LOOK_S = 5.0
 """How long the first choice may take to be connected to when it is looked at."""
+RENEWAL_EVERY_S = 5.0
+"""Between two looks for certificates that were replaced."""
 _NEEDS_A_PERSON = frozenset(
     {
         grpc.StatusCode.FAILED_PRECONDITION,
@@ -77,7 +81,7 @@ class _End:
     progress: bool = False
     """The collector answered for records."""
     left: bool = False
-    """This side ended it, for the sake of the first choice."""
+    """This side ended it, for the sake of the first choice or of new certificates."""
     refused: bool = False
     """For a reason that only a person can mend."""
     hint_s: float | None = None
@@ -107,6 +111,7 @@ class Uplink:
         self._endpoints = endpoints
         self._config = config
         self._tls = tls
+        self._renewals = None if tls.files is None else Renewals(tls.files)
         self._host = host
         self._spool = spool
         self._return_after_s = return_after / NS_PER_S
@@ -128,7 +133,6 @@ class Uplink:
             if end.progress or lasted_s * NS_PER_S > self._config.retry_most:
                 delays = self._delays()
             if end.left:
-                self._endpoints.go_back()
                 continue
             if end.hint_s is not None:
                 # All that were sent away together must not come back together.
@@ -142,7 +146,9 @@ class Uplink:
             if not self._endpoints.failed():
                 await asyncio.sleep(_jitter(0, self._config.retry_least / NS_PER_S))
             elif all_refused:
-                await asyncio.sleep(_jitter(0.5, 1) * self._config.retry_refused / NS_PER_S)
+                with suppress(TimeoutError):
+                    delay_s = _jitter(0.5, 1) * self._config.retry_refused / NS_PER_S
+                    await asyncio.wait_for(self._renewal(), delay_s)
             else:
                 all_refused = True
                 await asyncio.sleep(next(delays))
@@ -154,6 +160,8 @@ class Uplink:
         refused = False
         hint_s: float | None = None
         try:
+            if self._renewals is not None:
+                self._renewals.read()
             async with open_channel(address, self._tls) as channel:
                 stream = Stream(
                     channel,
@@ -191,12 +199,29 @@ class Uplink:
         )
 
     async def _run(self, stream: Stream) -> None:
-        looking = asyncio.create_task(self._look_for_first_choice(stream))
+        looks = [
+            asyncio.create_task(look)
+            for look in (self._look_for_first_choice(stream), self._look_for_renewal(stream))
+        ]
         try:
             await stream.run(self._hello(), self._welcomed)
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            for look in looks:
+                look.cancel()
+            await asyncio.gather(*looks, return_exceptions=True)
+
+    async def _look_for_renewal(self, stream: Stream) -> None:
+        """Leave a stream that began with certificates which were replaced since."""
+        await self._renewal()
+        _log.info("certificates were replaced; connecting anew", cert=self._tls.cert)
+        stream.leave()
+
+    async def _renewal(self) -> None:
+        """Return once there are certificates other than those used last."""
+        while True:
+            await asyncio.sleep(RENEWAL_EVERY_S * _jitter(0.5, 1))
+            if self._renewals is not None and self._renewals.is_renewed():
+                return
 
     async def _look_for_first_choice(self, stream: Stream) -> None:
         """Leave a stream over another address once the first choice can be reached again."""
@@ -207,6 +232,7 @@ class Uplink:
                 async with open_channel(first, self._tls) as channel, asyncio.timeout(LOOK_S):
                     await channel.channel_ready()
                 _log.info("the first choice answers again", collector=first)
+                self._endpoints.go_back()
                 stream.leave()
                 return
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chipwatt.collector.access.config import AccessConfig
+from chipwatt.collector.enrolment.config import EnrolmentConfig
 from chipwatt.collector.ingest.admission import MAX_STREAMS
 from chipwatt.collector.otlp.config import OtlpConfig
 from chipwatt.collector.prometheus.config import PrometheusConfig
@@ -15,6 +16,7 @@ from chipwatt.core.addresses import is_loopback, split_address
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.log import LogConfig
 from chipwatt.core.settings import Duration
+from chipwatt.core.tls import TlsFiles
 
 SYSTEM_STATE_DIR = Path("/var/lib/chipwatt")
 _NO_CADENCE = Duration(0)
@@ -32,7 +34,7 @@ def default_state_dir(system: Path = SYSTEM_STATE_DIR) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """``[tls]``: all three, or none."""
+    """``[tls]``: all three, or none. Replaced files serve whoever connects from then on."""
 
     ca: Path | None = None
     """PEM file of the authority that signs the agents' and clients' certificates."""
@@ -51,6 +53,13 @@ class TlsConfig:
     def is_set(self) -> bool:
         """Whether connections are to be encrypted."""
         return self.ca is not None
+
+    @property
+    def files(self) -> TlsFiles | None:
+        """None for plain text."""
+        if self.ca is None or self.cert is None or self.key is None:
+            return None
+        return TlsFiles(self.ca, self.cert, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,8 @@ class CollectorConfig:
     """Encryption, and who may come in."""
     access: AccessConfig = field(default_factory=AccessConfig)
     """How long, and how often at once."""
+    enrolment: EnrolmentConfig = field(default_factory=EnrolmentConfig)
+    """Certificates for agents that have none yet, and for holders whose ends."""
     log: LogConfig = field(default_factory=LogConfig)
     """Lines on stderr."""
 
@@ -100,6 +111,8 @@ class CollectorConfig:
             raise ValueError("cadence: whole seconds from 1s to 60s, or 0s")
         if self.max_streams < 1:
             raise ValueError("max_streams is at least 1")
+        if self.enrolment.listen and not self.tls.is_set:
+            raise ValueError("enrolment: a token is sent over TLS alone: set [tls], too")
         host, _ = split_address(self.listen)
         if self.tls.is_set or self.insecure_plaintext_over_network or is_loopback(host):
             return

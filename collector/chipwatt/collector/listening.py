@@ -14,9 +14,11 @@ import grpc.aio
 from chipwatt.collector.access.caller import need_certificates
 from chipwatt.collector.config import CollectorConfig, TlsConfig
 from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
+from chipwatt.core import log
 from chipwatt.core.addresses import is_loopback, split_address
 from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.errors import ChipwattError, ConfigError
+from chipwatt.core.tls import Material, Renewals
 
 KEEPALIVE_MS = 15_000
 KEEPALIVE_TIMEOUT_MS = 10_000
@@ -39,6 +41,7 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.bdp_probe", 0),
     ("grpc.max_metadata_size", 8_192),
 )
+_log = log.get(__name__)
 
 
 class AddressUnavailable(ChipwattError):
@@ -93,16 +96,35 @@ def bind(server: grpc.aio.Server, config: CollectorConfig) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def server_credentials(tls: TlsConfig) -> grpc.ServerCredentials:
-    """Read the files; every peer must show a certificate. Raises ConfigError."""
-    contents = []
-    for name, path in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
-        try:
-            contents.append(path.read_bytes() if path else b"")
-        except OSError as error:
-            raise ConfigError(f"tls.{name}: {path} cannot be read: {error.strerror}") from None
-    ca, cert, key = contents
-    return grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=True)
+def server_credentials(tls: TlsConfig, *, shown: bool = True) -> grpc.ServerCredentials:
+    """Read the files; every peer must show a certificate where ``shown``. Raises ConfigError.
+
+    The files are looked at again for each connection: who connects after they were
+    replaced meets the new ones, and connections that are open stay.
+    """
+    if tls.files is None:
+        raise ConfigError("tls: ca, cert and key are not set")
+    renewals = Renewals(tls.files)
+    first = _as_grpc(renewals.read())
+
+    def look() -> grpc.ServerCertificateConfiguration | None:
+        material = renewals.renewed()
+        if material is None:
+            return None
+        _log.info("certificates were replaced", cert=tls.cert)
+        return _as_grpc(material)
+
+    # To return None, for no change, is documented, and not in the types.
+    return grpc.dynamic_ssl_server_credentials(
+        first,
+        look,  # type: ignore[arg-type]
+        require_client_authentication=shown,
+    )
+
+
+def _as_grpc(material: Material) -> grpc.ServerCertificateConfiguration:
+    pair = (material.key, material.cert)
+    return grpc.ssl_server_certificate_configuration([pair], material.ca)
 
 
 def is_private(config: CollectorConfig) -> bool:

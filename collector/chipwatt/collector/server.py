@@ -22,6 +22,7 @@ import grpc.aio
 from chipwatt.collector.access.audit import AuditLog
 from chipwatt.collector.access.guard import Guard
 from chipwatt.collector.config import CollectorConfig
+from chipwatt.collector.enrolment.assembly import Enrolment
 from chipwatt.collector.ingest.servicer import Ingest
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.listening import (
@@ -144,6 +145,7 @@ class Collector:
         self._background(
             "expire", self._every(EXPIRE_EVERY_S, lambda: store.expire(self._clock.unix_ns()))
         )
+        await Enrolment(config).open(server, audit, stack)
         ingest.start()
         stack.push_async_callback(server.stop, STOP_GRACE_S)
         stack.push_async_callback(ingest.drain)
@@ -267,6 +269,7 @@ def check(config: CollectorConfig) -> list[str]:
     topology = None if config.topology is None else load_topology(config.topology)
     if config.tls.is_set:
         server_credentials(config.tls)
+    Enrolment(config).check()
     for destination in config.otlp.destinations():
         link_to(destination)
     return topology_warnings(topology)

@@ -185,7 +185,7 @@ def _client(args: argparse.Namespace) -> PlacementClient:
     from chipwatt.client import PlacementClient
 
     options.check_address(args.collector)
-    return PlacementClient(args.collector, ca=args.ca, cert=args.cert, key=args.key)
+    return PlacementClient(args.collector, **options.trust(args))
 
 
 def _listen(args: argparse.Namespace) -> Any:

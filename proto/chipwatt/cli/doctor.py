@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the report for people."""
     yield from _wrapped(_host(found["host"]), "")
-    for interface in (*found["interfaces"], found["deadlines"]):
+    for interface in (*found["interfaces"], found["deadlines"], found["units"]):
         yield ""
         yield f"{interface['name']}: {interface['state'].upper()}"
         yield from _interface(interface)

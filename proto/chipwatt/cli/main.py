@@ -47,9 +47,11 @@ COMMANDS = (
     Command("events", "what happens to budgets, as it happens", "events", "Place workloads"),
     Command("adapter", "Kubernetes, Trimaran and Slurm plug in", "adapter", "Place workloads"),
     Command("agent", "the daemon of a host", "chipwatt.agent.cli", "Run a fleet"),
+    Command("sensing", "reads sensors, as a unit", "chipwatt.agent.sensing_cli", "Run a fleet"),
     Command("workload", "say which workloads run on this host", "workload", "Run a fleet"),
     Command("raw", "raw readings, on this host alone", "raw", "Run a fleet"),
     Command("collector", "the daemon with the books", "chipwatt.collector.cli", "Run a fleet"),
+    Command("certs", "certificates on one's own authority", "certs", "Run a fleet"),
     Command("completion", "completion script for your shell", "completion", "Run a fleet"),
 )  # fmt: skip
 _BY_NAME = {command.name: command for command in COMMANDS}

@@ -8,15 +8,17 @@ import re
 import time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chipwatt.core import settings
 from chipwatt.core.errors import ChipwattError, ConfigError
+from chipwatt.core.tls import TlsFiles
 
 if TYPE_CHECKING:
     from chipwatt.client import CollectorClient, DeviceInfo, HostInfo
 
 ADDRESS_VARIABLE = "CHIPWATT_COLLECTOR"
+TLS_VARIABLE = "CHIPWATT_TLS"
 _SCHEMES = ("unix:/", "dns:", "ipv4:", "ipv6:")
 DEFAULT_ADDRESS = "127.0.0.1:9733"
 _POWER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(mW|W|kW|MW)\s*", re.ASCII)
@@ -40,9 +42,23 @@ def add_collector(parser: argparse.ArgumentParser) -> None:
         default=address,
         help=f"host:port to ask; also ${ADDRESS_VARIABLE} (default: {address})",
     )
+    bundle = os.environ.get(TLS_VARIABLE)
+    group.add_argument(
+        "--tls",
+        type=Path,
+        metavar="DIR",
+        default=Path(bundle) if bundle else None,
+        help=f"folder with ca.pem, cert.pem and key.pem, as `chipwatt certs` makes it; "
+        f"also ${TLS_VARIABLE}",
+    )
     group.add_argument("--ca", type=Path, help="PEM file that the collector's certificate rests on")
     group.add_argument("--cert", type=Path, help="PEM file with your certificate")
     group.add_argument("--key", type=Path, help="PEM file with its private key")
+    group.add_argument(
+        "--insecure-plaintext-over-network",
+        action="store_true",
+        help="ask a collector on another host without TLS: anyone on the way can read and forge",
+    )
 
 
 def add_host(parser: argparse.ArgumentParser) -> None:
@@ -135,7 +151,21 @@ def client(args: argparse.Namespace) -> CollectorClient:
     from chipwatt.client import CollectorClient
 
     check_address(args.collector)
-    return CollectorClient(args.collector, ca=args.ca, cert=args.cert, key=args.key)
+    return CollectorClient(args.collector, **trust(args))
+
+
+def trust(args: argparse.Namespace) -> dict[str, Any]:
+    """Return a client's keyword arguments: whose certificates count, and which is shown.
+
+    Files that are named win over those of ``--tls``.
+    """
+    bundle = TlsFiles.in_bundle(args.tls) if args.tls else None
+    return {
+        "ca": args.ca or (bundle and bundle.ca),
+        "cert": args.cert or (bundle and bundle.cert),
+        "key": args.key or (bundle and bundle.key),
+        "plaintext_over_network": args.insecure_plaintext_over_network,
+    }
 
 
 def check_address(address: str) -> None:

@@ -92,9 +92,7 @@ def _replay(args: argparse.Namespace, trace: Trace, timeout_s: float) -> list[Co
     source.close()
     with Station(args.state_dir) as station:
         address = station.start_collector({"store": _keep_everything()})
-        from chipwatt.client import CollectorClient
-
-        with CollectorClient(address) as collector:
+        with station.client() as collector:
             before = _stored_uj(collector)
             replay = {"file": args.file.resolve(), "speed": args.speed}
             settings = {"collector": address, "sources": {"replay": replay}}
@@ -206,7 +204,8 @@ def _how_to_look(state_dir: Path, trace: Trace) -> str:
     days = (time.time_ns() - trace.start_unix_ns) // (86_400 * 10**9) + 1
     config = shlex.quote(str(state_dir / "collector.toml"))
     store = shlex.quote(str(state_dir / "collector"))
+    tls = shlex.quote(str(state_dir / "tls"))
     return (
         f"  chipwatt collector --config {config} --state-dir {store}\n"
-        f"  chipwatt profile --last {days}d     # in a second terminal"
+        f"  chipwatt profile --last {days}d --tls {tls}     # in a second terminal"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,8 +37,11 @@ class Screen:
 class LineScreen(Screen):
     """One line a second: logs, pipes, terminals without rich."""
 
-    def __init__(self, address: str) -> None:
-        print(f"chipwatt up: the collector answers at {address}; Ctrl-C ends it.", flush=True)
+    def __init__(self, address: str, tls: Path) -> None:
+        print(
+            f"chipwatt up: the collector answers at {address}; --tls {tls}; Ctrl-C ends it.",
+            flush=True,
+        )
 
     def show(self, seen: live.Seen, elapsed_ns: int) -> None:
         """Print the newest second."""
@@ -47,11 +51,13 @@ class LineScreen(Screen):
 class TableScreen(Screen):
     """Two tables that move; they are gone when it closes, for the summary follows."""
 
-    def __init__(self, address: str, console: rich.console.Console | None = None) -> None:
+    def __init__(
+        self, address: str, tls: Path, console: rich.console.Console | None = None
+    ) -> None:
         """Draw on ``console``, by default on standard output; rich must be installed."""
         import rich.live
 
-        self._address = address
+        self._where = f"{address} --tls {tls}"
         self._live = rich.live.Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
@@ -77,7 +83,7 @@ class TableScreen(Screen):
 
         head = rich.text.Text.assemble(
             ("chipwatt up", "bold"),
-            f"  {duration_text(elapsed_ns)}  collector {self._address}  Ctrl-C ends it",
+            f"  {duration_text(elapsed_ns)}  --collector {self._where}  Ctrl-C ends it",
         )
         if not seen.seconds and not seen.tallies:
             return rich.console.Group(
@@ -92,10 +98,10 @@ class TableScreen(Screen):
         return rich.console.Group(*parts)
 
 
-def open_screen(address: str, *, quiet: bool) -> Screen:
+def open_screen(address: str, tls: Path, *, quiet: bool) -> Screen:
     """Return the screen that fits where standard output goes."""
     if quiet:
         return Screen()
     if sys.stdout.isatty() and optional("rich"):
-        return TableScreen(address)
-    return LineScreen(address)
+        return TableScreen(address, tls)
+    return LineScreen(address, tls)

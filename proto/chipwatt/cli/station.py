@@ -1,4 +1,8 @@
-"""One collector and one agent on this host, as child processes, for ``up`` and ``replay``."""
+"""One collector and one agent on this host, as child processes, for ``up`` and ``replay``.
+
+They speak TLS on loopback, too, with certificates that are made for this one run: what
+other users of the host may reach is a port that knows nobody but its own.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,24 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
-from chipwatt.cli import toml
+from chipwatt.cli import extras, toml
 from chipwatt.cli.children import Child, ChildFailed
+from chipwatt.core import identity
+from chipwatt.core.addresses import split_address
 from chipwatt.core.errors import ConfigError
+from chipwatt.core.tls import TlsFiles
+
+if TYPE_CHECKING:
+    from chipwatt.client import CollectorClient
 
 _READY_S = 30.0
 _AGENT_STOP_S = 20.0
 _LOOPBACK = "127.0.0.1:0"
+_DOMAIN = "up.chipwatt.internal"
+_DAYS = 365
+"""Longer than any run of ``up``; a new one makes new certificates."""
 
 
 class Station:
@@ -38,6 +51,9 @@ class Station:
             self.folder = state_dir.resolve()
             self._lock = _locked(self.folder)
         self.status_file = self.folder / "agent-status.json"
+        self.tls = self.folder / "tls"
+        """The bundle with which this user may ask the collector."""
+        self._address = ""
         self._collector: Child | None = None
         self._agent: Child | None = None
 
@@ -62,18 +78,32 @@ class Station:
 
         Raises ChildFailed with its own words where it does not come up.
         """
-        config = self._write("collector.toml", settings)
+        self._make_certificates(listen or _LOOPBACK)
+        own = toml.merged(settings, {"tls": self._tls_table("collector")})
+        config = self._write("collector.toml", own)
         ready = self.folder / "collector-ready.json"
         ready.unlink(missing_ok=True)
         args = ["--config", str(config), "--listen", listen or _LOOPBACK]
         args += ["--state-dir", str(self.folder / "collector"), "--ready-file", str(ready)]
         self._collector = self._child("collector", args)
         self._collector.wait_for(ready.exists, _READY_S)
-        return str(json.loads(ready.read_text())["listening"])
+        self._address = str(json.loads(ready.read_text())["listening"])
+        return self._address
+
+    def client(self) -> CollectorClient:
+        """Return a client of the collector that was started."""
+        from chipwatt.client import CollectorClient
+
+        files = TlsFiles.in_bundle(self.tls)
+        return CollectorClient(self._address, ca=files.ca, cert=files.cert, key=files.key)
 
     def start_agent(self, settings: toml.Table, *options: str) -> None:
         """Start the agent with these settings and options; its state folder is the station's."""
-        own = {"state_dir": self.folder / "agent", "status_file": self.status_file}
+        own = {
+            "state_dir": self.folder / "agent",
+            "status_file": self.status_file,
+            "tls": self._tls_table("agent"),
+        }
         config = self._write("agent.toml", {**settings, **own})
         self.status_file.unlink(missing_ok=True)
         self._agent = self._child("agent", ["--config", str(config), *options])
@@ -123,6 +153,30 @@ class Station:
             self._lock = None
         if not self._keep:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _make_certificates(self, listen: str) -> None:
+        """Make an authority that nobody keeps, and what it signs for the three of this run."""
+        extras.require("cryptography", "an agent and a collector of one's own", "collector")
+        from chipwatt.core.authority import Authority
+        from chipwatt.core.certificate import Holder
+
+        try:
+            host, _ = split_address(listen)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        authority = Authority.create(_DOMAIN)
+        host_id = identity.host_id(self.folder / "agent").hex()
+        for role, name, folder in (
+            ("operator", "up", self.tls),
+            ("collector", "up", self.tls / "collector"),
+            ("agent", host_id, self.tls / "agent"),
+        ):
+            addresses = (host, "localhost") if role == "collector" else ()
+            authority.issue(Holder(_DOMAIN, role, name), addresses, _DAYS).save(folder)
+
+    def _tls_table(self, name: str) -> toml.Table:
+        files = TlsFiles.in_bundle(self.tls / name)
+        return {"ca": files.ca, "cert": files.cert, "key": files.key}
 
     def _child(self, name: str, args: list[str]) -> Child:
         log = self.folder / f"{name}.log"

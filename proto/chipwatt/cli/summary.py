@@ -146,8 +146,9 @@ class Summary:
                 "was kept; `chipwatt profile --last 1h` draws it."
             )
         return (
-            "next: while `chipwatt up` runs, `chipwatt profile --collector ADDRESS` in a second "
-            "terminal draws what it sees; `chipwatt sensors` tells what else could be measured."
+            "next: while `chipwatt up` runs, `chipwatt profile` in a second terminal draws what it "
+            "sees, with the --collector and --tls that `up` shows; `chipwatt sensors` tells what "
+            "else could be measured."
         )
 
     def _grown(self, name: str) -> int:

@@ -73,9 +73,7 @@ def run(args: argparse.Namespace) -> int:
     agent_settings = _agent_settings(args)
     with Station(args.state_dir) as station, Interrupts() as stop:
         address = station.start_collector(_collector_settings(args), args.listen)
-        from chipwatt.client import CollectorClient
-
-        with CollectorClient(address) as collector:
+        with station.client() as collector:
             before = collector.status()
             started_ns = time.monotonic_ns()
             station.start_agent({**agent_settings, "collector": address})
@@ -126,7 +124,7 @@ class _Watch:
         self._started_ns = started_ns
         self._time_ns: int | None = args.time_ns
         self._look_back_ns = _LOOK_BACK_NS + 2 * options.duration_ns(args.window)
-        self._screen = open_screen(address, quiet=args.json)
+        self._screen = open_screen(address, station.tls, quiet=args.json)
 
     def until_over(self, stop: Interrupts) -> ChildFailed | None:
         """Watch until the end; returns why it came where a child ended before it was told to."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,11 +13,14 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from chipwatt.core.errors import ChipwattError, CollectorUnreachable, ConfigError
+from chipwatt.core.tls import Renewals, TlsFiles
 
 DEFAULT_ADDRESS = "127.0.0.1:9733"
-_LOCAL = ("127.", "localhost:", "[::1]:")
+_LOCAL = ("127.", "localhost:", "[::1]:", "unix:", "ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1")
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _MOST_BACKOFF_MS = 2_000
+_LOOK_EVERY_S = 5.0
+"""Between two looks for certificates that were replaced."""
 Response = TypeVar("Response")
 Stub = TypeVar("Stub")
 
@@ -66,7 +71,10 @@ _BY_STATUS: dict[grpc.StatusCode, type[ChipwattError]] = {
 class Channel:
     """One gRPC channel to a collector. Safe between threads; a context manager.
 
-    Connects at its first question. Raises ConfigError where a certificate's file cannot be read.
+    Connects at its first question, and anew once the certificates' files were replaced; calls
+    that are under way stay with what they began with. Raises ConfigError where these
+    files cannot be used, or where plain text would leave this host without
+    ``plaintext_over_network``.
     """
 
     def __init__(
@@ -77,24 +85,31 @@ class Channel:
         ca: Path | None = None,
         cert: Path | None = None,
         key: Path | None = None,
+        plaintext_over_network: bool = False,
     ) -> None:
         self._address = address
         self._timeout_s = timeout_s
+        is_local = address.startswith(_LOCAL)
+        self._renewals = _renewals(ca, cert, key)
+        if self._renewals is None and not is_local and not plaintext_over_network:
+            raise ConfigError(
+                f"collector {address}: plain text leaves this host only on purpose: give ca, cert "
+                "and key, or allow it with --insecure-plaintext-over-network"
+            )
+        self._looked_s = time.monotonic()
+        self._stubs: dict[object, Any] = {}
         self._closing = threading.Lock()
         self._is_closed = False
         # Only one channel of a process may share a connection, or a closed one lingers.
-        options = [
+        self._options = [
             ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
             ("grpc.use_local_subchannel_pool", 1),
             # An adapter finds its collector again soon after a restart.
             ("grpc.max_reconnect_backoff_ms", _MOST_BACKOFF_MS),
             # A proxy from the environment has no business between two processes of one host.
-            ("grpc.enable_http_proxy", int(not address.startswith(_LOCAL))),
+            ("grpc.enable_http_proxy", int(not is_local)),
         ]
-        if ca is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
-            self._channel = grpc.secure_channel(address, _credentials(ca, cert, key), options)
+        self._channel = self._open()
 
     def __enter__(self) -> Self:
         return self
@@ -113,11 +128,33 @@ class Channel:
             self._is_closed = True
             self._channel.close()
 
-    def _stub(self, make: Callable[[grpc.Channel], Stub]) -> Stub:
-        # grpc crashes the process where a stub is made on a closed channel.
+    def _open(self) -> grpc.Channel:
+        if self._renewals is None:
+            return grpc.insecure_channel(self._address, self._options)
+        found = self._renewals.read()
+        credentials = grpc.ssl_channel_credentials(found.ca, found.key, found.cert)
+        return grpc.secure_channel(self._address, credentials, self._options)
+
+    def _stub(self, kind: Callable[[grpc.Channel], Stub]) -> Stub:
+        """Return the stub of a service on a channel with the certificates of now.
+
+        Raises RequestCancelled once the channel is closed.
+        """
+        now_s = time.monotonic()
         with self._closing:
+            # grpc crashes the process where a stub is made on a closed channel.
             self._check_open()
-            return make(self._channel)
+            if self._renewals is not None and now_s - self._looked_s >= _LOOK_EVERY_S:
+                self._looked_s = now_s
+                if self._renewals.is_renewed():
+                    with suppress(ConfigError):  # replaced once more: at the next look
+                        # Not closed: calls under way hold the older one, which ends with the last.
+                        self._channel = self._open()
+                        self._stubs.clear()
+            if kind not in self._stubs:
+                self._stubs[kind] = kind(self._channel)
+            stub: Stub = self._stubs[kind]
+            return stub
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -152,12 +189,9 @@ class Channel:
         return kind(details or f"the collector refused: {status.name}")
 
 
-def _credentials(ca: Path, cert: Path | None, key: Path | None) -> grpc.ChannelCredentials:
-    try:
-        return grpc.ssl_channel_credentials(
-            root_certificates=ca.read_bytes(),
-            private_key=key.read_bytes() if key else None,
-            certificate_chain=cert.read_bytes() if cert else None,
-        )
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from None
+def _renewals(ca: Path | None, cert: Path | None, key: Path | None) -> Renewals | None:
+    if ca is None and cert is None and key is None:
+        return None
+    if ca is None or cert is None or key is None:
+        raise ConfigError("ca, cert and key go together: give all three or none")
+    return Renewals(TlsFiles(ca, cert, key))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import Any
 
 from chipwatt.client import messages, values
@@ -25,7 +24,7 @@ class CollectorClient(PlacementClient):
     an end of 0 is open.
     """
 
-    @cached_property
+    @property
     def _query(self) -> query_pb2_grpc.QueryServiceStub:
         return self._stub(query_pb2_grpc.QueryServiceStub)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import Any
 
 import grpc
@@ -35,7 +34,7 @@ class PlacementClient(Channel):
     collector's own default.
     """
 
-    @cached_property
+    @property
     def _placement(self) -> placement_pb2_grpc.PlacementServiceStub:
         return self._stub(placement_pb2_grpc.PlacementServiceStub)
 

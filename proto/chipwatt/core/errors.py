@@ -8,6 +8,7 @@
     ├── TraceError                 a recorded trace cannot be read at all
     ├── StoreError                 the collector's store cannot be opened or written
     ├── SpoolError                 the agent's spool cannot be opened or written
+    ├── CertificateError           a certificate cannot be made, read or used
     ├── TopologyError              a topology file is wrong: path, line, reason
     └── CollectorUnreachable       nothing answers at a collector's address
 
@@ -53,6 +54,12 @@ class SpoolError(ChipwattError):
     """The agent's spool cannot be opened or written."""
 
     exit_code = 74
+
+
+class CertificateError(ChipwattError):
+    """A certificate cannot be made, read or used."""
+
+    exit_code = 65
 
 
 class TopologyError(ChipwattError):

@@ -59,10 +59,13 @@ def load(cls: type[T], path: Path | None) -> T:
 
     Raises ConfigError that names file, key and what would be right.
     """
-    if path is None:
-        return build(cls, {}, "defaults")
+    return build(cls, {}, "defaults") if path is None else build(cls, parse(path), str(path))
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """Return a TOML file's tables as they are; raises ConfigError that names the file."""
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -71,7 +74,6 @@ def load(cls: type[T], path: Path | None) -> T:
         raise ConfigError(f"{path}: not valid TOML: nested too deeply") from None
     except ValueError:  # a NUL byte
         raise ConfigError(f"{str(path)!r}: cannot be read: that is no path") from None
-    return build(cls, table, str(path))
 
 
 def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:

@@ -20,6 +20,7 @@ from e2e.programs import until
 from fakes.relay import Relay
 
 _DAY_S = 86_400
+_NOTICED = "certificates were replaced; connecting anew"
 
 
 class Authority:
@@ -40,6 +41,11 @@ class Authority:
         root = built.sign(self._key, hashes.SHA256())
         pem = root.public_bytes(serialization.Encoding.PEM)
         self.trusted = [pem, *self.trusted[:keep]]
+        (self._folder / "ca.pem").write_bytes(b"".join(self.trusted))
+
+    def forget(self) -> None:
+        """Trust no older authority any more."""
+        self.trusted = self.trusted[:1]
         (self._folder / "ca.pem").write_bytes(b"".join(self.trusted))
 
     def issue(self, name: str, identity: x509.GeneralName, lasts_s: int = _DAY_S) -> dict[str, str]:
@@ -77,10 +83,10 @@ class Authority:
 class Secured(Bench):
     """A bench whose two programs speak TLS, and know each other by certificates alone."""
 
-    def __init__(self, case: Case, lasts_s: int = _DAY_S) -> None:
+    def __init__(self, case: Case) -> None:
         self.authority = Authority(case.folder / "tls")
         super().__init__(case, settings={"tls": self.issue_collector()})
-        own = self.issue_agent(lasts_s)
+        own = self.issue_agent()
         self.host.settings = toml.merged(self.host.settings, {"tls": own})
         self.issue_reader()
 
@@ -107,11 +113,12 @@ def _begin(bench: Secured, address: str) -> None:
 
 @row(17, "agent's certificate expires, then is renewed on disk")
 def expiry(case: Case) -> Counts:
-    lasts_s = 5
-    with Secured(case, lasts_s) as bench, Relay(bench.address) as relay:
-        began_s = time.monotonic()
+    lasts_s = 12
+    with Secured(case) as bench, Relay(bench.address) as relay:
         _begin(bench, relay.address)
         host = bench.host
+        began_s = time.monotonic()
+        _renew_agent(bench, lasts_s)
         time.sleep(max(0.0, lasts_s + 1 - (time.monotonic() - began_s)))
         relay.cut()
         relay.mend()
@@ -143,6 +150,43 @@ def rotation(case: Case) -> Counts:
             bench.more(2)
             host.look()
         return bench.finish(runs)
+
+
+@row(
+    17, "rotation while everything runs: certificates, then the authority, then the older one goes"
+)
+def hot(case: Case) -> Counts:
+    runs = case.pick(1, 8)
+    with Secured(case) as bench:
+        _begin(bench, bench.address)
+        pids = bench.running.pid, bench.host.running.pid
+        for _ in range(runs):
+            _renew_all(bench)
+            bench.authority.renew(keep=1)  # both are trusted, and each side changes when it may
+            _renew_all(bench)
+            bench.authority.forget()
+            _renew_all(bench)
+            bench.host.look()
+        assert pids == (bench.running.pid, bench.host.running.pid), "nothing was started again"
+        assert bench.running.process.poll() is None
+        return bench.finish(runs)
+
+
+def _renew_all(bench: Secured) -> None:
+    """Replace everybody's files; return once the agent delivers over a new connection."""
+    bench.issue_collector()
+    bench.issue_reader()
+    _renew_agent(bench)
+    bench.more(1)
+
+
+def _renew_agent(bench: Secured, lasts_s: int = _DAY_S) -> None:
+    """Replace the agent's certificate; return once it noticed and is connected again."""
+    said = bench.host.running.said
+    count = said().count(_NOTICED)
+    bench.issue_agent(lasts_s)
+    until(lambda: said().count(_NOTICED) > count, 30, "the agent notices its new certificate")
+    until(lambda: bench.host.running.status()["uplink"]["connected"], 30, "it connects anew")
 
 
 @row(17, "authority changed under an agent that is not renewed: refused, nothing lost")

@@ -28,7 +28,14 @@ def found(**interface: Any) -> dict[str, Any]:
         "name": "deadlines", "state": "blocked", "there": [], "missing": ["real-time priority"],
         "remedies": [], "notes": [],
     }  # fmt: skip
-    return {"host": host, "deadlines": deadlines, "interfaces": [each], "cross_check": None}
+    units = {
+        "name": "units", "state": "off", "there": [], "missing": [], "remedies": [],
+        "notes": ["no unit of systemd runs Chipwatt here"],
+    }  # fmt: skip
+    return {
+        "host": host, "deadlines": deadlines, "units": units, "interfaces": [each],
+        "cross_check": None,
+    }  # fmt: skip
 
 
 def text(report: dict[str, Any]) -> str:
@@ -42,6 +49,7 @@ def test_a_remedy_can_be_copied_line_by_line() -> None:
     assert "guest of KVM, in a container (docker), checked as uid 7" in report
     assert "To be had here: rapl_powercap." in report
     assert "deadlines: BLOCKED\n    missing: real-time priority" in report
+    assert "units: OFF\n    note:    no unit of systemd" in report
 
 
 def test_what_works_needs_nothing() -> None:
@@ -71,7 +79,7 @@ def test_the_cross_check_is_told(agrees: bool | None, words: str) -> None:
 def test_json_is_one_object_and_the_exit_code_is_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert {"host", "deadlines", "interfaces", "cross_check"} == set(report)
+    assert {"host", "deadlines", "units", "interfaces", "cross_check"} == set(report)
     names = [each["name"] for each in report["interfaces"]]
     assert names[:8] == [
         "nvml", "amdsmi", "rapl_powercap", "rapl_perf", "hwmon", "hsmp", "pyrapl", "estimate",

@@ -102,7 +102,7 @@ def shown(seen: Seen, width: int = 120) -> str:
     """What the terminal shows, by either way of drawing."""
     with Path(os.devnull).open("w") as nowhere:
         console = rich.console.Console(width=width, record=True, file=nowhere)
-        screen = TableScreen("127.0.0.1:1", console)
+        screen = TableScreen("127.0.0.1:1", Path("tls"), console)
         console.print(screen.content(seen, NS))
     return console.export_text()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chipwatt.client import CollectorClient
+from chipwatt.client import CollectorClient, RequestCancelled
 from chipwatt.core.errors import CollectorUnreachable, ConfigError
 
 
@@ -41,5 +41,23 @@ def test_somebody_silent_is_given_up_on() -> None:
 
 
 def test_a_missing_certificate_file_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"/no/ca\.pem: cannot be read"):
-        CollectorClient("127.0.0.1:1", ca=Path("/no/ca.pem"))
+    no = Path("/no/ca.pem")
+    with pytest.raises(ConfigError, match=r"/no/ca\.pem: TLS file cannot be read"):
+        CollectorClient("127.0.0.1:1", ca=no, cert=no, key=no)
+    with pytest.raises(ConfigError, match="go together: give all three or none"):
+        CollectorClient("127.0.0.1:1", ca=no)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1:9733", "collector:9733", "localhost.x:1", "dns:x:1"])
+def test_plain_text_leaves_this_host_only_on_purpose(address: str) -> None:
+    with pytest.raises(ConfigError, match="only on purpose"):
+        CollectorClient(address)
+    CollectorClient(address, plaintext_over_network=True).close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "localhost:1", "[::1]:1", "unix:/run/x.sock"])
+def test_plain_text_within_this_host_needs_no_word(address: str) -> None:
+    with CollectorClient(address) as client:
+        client.close()
+    with pytest.raises(RequestCancelled, match="closed"):
+        client.status()

@@ -49,7 +49,7 @@ def test_check_reads_the_tls_files_of_receivers(
 def test_check_reads_the_tls_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "c.toml").write_text('[tls]\nca = "/no/ca"\ncert = "/no/c"\nkey = "/no/k"\n')
     assert cli.main(["--check", "--config", str(tmp_path / "c.toml")]) == 78
-    assert "tls.ca: /no/ca cannot be read: No such file" in capsys.readouterr().err
+    assert "/no/ca: TLS file cannot be read: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ def test_a_missing_topology_is_told_before_anything_opens(tmp_path: Path) -> Non
 def test_with_tls_only_a_certificate_of_the_authority_with_a_role_gets_in(tmp_path: Path) -> None:
     certified = Certified(tmp_path)
     tls, ann = certified.collector(), certified.files("operator/ann")
+    zoe = Certified(tmp_path / "other").files("operator/zoe")
 
     def question(address: str) -> int:
         with CollectorClient(address, ca=ann.ca, cert=ann.cert, key=ann.key) as known:
@@ -131,7 +132,7 @@ def test_with_tls_only_a_certificate_of_the_authority_with_a_role_gets_in(tmp_pa
             own.status()
         for stranger in (
             CollectorClient(address, timeout_s=3),
-            CollectorClient(address, timeout_s=3, ca=tls.ca),
+            CollectorClient(address, timeout_s=3, ca=tls.ca, cert=zoe.cert, key=zoe.key),
         ):
             with stranger, pytest.raises(CollectorUnreachable):
                 stranger.status()
@@ -143,7 +144,7 @@ def test_with_tls_only_a_certificate_of_the_authority_with_a_role_gets_in(tmp_pa
 def test_tls_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     tls = TlsConfig(tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
     words = refused(replace(settings(tmp_path), tls=tls), ConfigError)
-    assert words == f"tls.ca: {tmp_path / 'ca'} cannot be read: No such file or directory"
+    assert words == f"{tmp_path / 'ca'}: TLS file cannot be read: No such file or directory"
 
 
 def test_the_cadence_goes_out_with_each_welcome(tmp_path: Path) -> None:

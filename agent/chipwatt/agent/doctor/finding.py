@@ -7,7 +7,8 @@ from enum import StrEnum
 
 GROUP = "chipwatt"
 """The group that files are opened to, by whatever name the agent's user has it."""
-UNIT = "chipwatt-agent"
+UNIT = "chipwatt-sensing"
+"""The unit whose process reads sensors; see ``packaging/systemd``."""
 
 
 class State(StrEnum):

@@ -17,6 +17,7 @@ from chipwatt.agent.doctor.cross_check import cross_check
 from chipwatt.agent.doctor.facts import Facts, Places, gather
 from chipwatt.agent.doctor.finding import Finding, Outcome
 from chipwatt.agent.doctor.scheduling import scheduling
+from chipwatt.agent.doctor.units import units
 from chipwatt.agent.inventory import Inventory, open_inventory
 from chipwatt.agent.opening import Careful
 from chipwatt.agent.sensing import registry
@@ -39,9 +40,9 @@ def examine(
     clock: Clock | None = None,
     careful: Careful | None = None,
 ) -> dict[str, Any]:
-    """Return ``{"host": {…}, "deadlines": {…}, "interfaces": […], "cross_check": {…} | None}``.
+    """Return an object with ``host``, ``deadlines``, ``units``, ``interfaces``, ``cross_check``.
 
-    Ready for JSON.
+    Ready for JSON; ``cross_check`` is None where nothing can be compared.
 
     Raises ConfigError for settings that cannot be, naming ``where`` they come
     from; nothing that the machine lacks is raised.
@@ -60,6 +61,7 @@ def examine(
     return {
         "host": _host(facts),
         "deadlines": _plain(scheduling(facts, wanted=sensing.real_time)),
+        "units": _plain(units(facts)),
         "interfaces": [
             {
                 **_plain(finding),

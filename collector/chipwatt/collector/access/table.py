@@ -72,6 +72,8 @@ TABLE: Mapping[str, Row] = {
         "PlacementService/WatchPowerEvents": _PLACEMENT,
         "PlacementService/SubmitFeedback": _PLACEMENT,
         "PlacementService/GetSiteFactors": _PLACEMENT,
+        # Each holder for itself, whatever it asks for.
+        "CertificateService/Renew": _for(Role.AGENT, Role.PLACEMENT, Role.EGRESS, Role.OPERATOR),
         # What a joule costs and emits is the site's word, not a scheduler's.
         "PlacementService/PutSiteFactors": _for(Role.OPERATOR, max_bytes=_LISTS),
     }.items()

@@ -91,6 +91,8 @@ class Twins:
             if (host, boot) in self._newest:
                 self._several.add((host, boot))
             self._newest[host, boot] = int.from_bytes(epoch)
+        self._before = frozenset(self._newest)
+        """Boots of which something was stored before this process."""
         self._spans: dict[_Boot, dict[int, tuple[int, int]]] = {}
         self._begun: set[BatchKey] = set()
         """Streams that began here with sequence 1, as that key."""
@@ -120,7 +122,7 @@ class Twins:
             return batch.tables, 0
         start_ns, end_ns = min(low for low, _ in spans), max(high for _, high in spans)
         known = self._streams(key)
-        meets = any(
+        meets = (key.host, key.boot) in self._several and any(
             epoch != key.spool_epoch and low < end_ns and start_ns < high
             for epoch, (low, high) in known.items()
         )
@@ -154,9 +156,9 @@ class Twins:
         spans = self._spans.get(boot)
         if spans is None:
             spans = self._spans[boot] = {}
-            if boot in self._several:
+            if boot in self._before:
                 spans[0] = (0, _NOT_KNOWN_NS)
-        if spans.get(0, (0, 0))[1] == _NOT_KNOWN_NS:
+        if boot in self._several and spans.get(0, (0, 0))[1] == _NOT_KNOWN_NS:
             known = self._known(key.host)
             if known.is_whole:
                 end_ns = max((end.end_ns for end in known.ends.values()), default=0)

@@ -29,7 +29,7 @@ def test_counters_that_only_root_reads(tmp_path: Path) -> None:
     assert rule.text.count("\n") == 1, "udev reads a rule a line"
     assert "sudo udevadm trigger --subsystem-match=powercap" in rule.commands
     assert drop_in.text == "[Service]\nAmbientCapabilities=CAP_DAC_READ_SEARCH\n"
-    assert drop_in.file.startswith("/etc/systemd/system/chipwatt-agent.service.d/")
+    assert drop_in.file.startswith("/etc/systemd/system/chipwatt-sensing.service.d/")
     assert chmod.commands == (
         f"sudo chmod a+r {tmp_path}/sys/class/powercap/intel-rapl*:*/energy_uj",
     )

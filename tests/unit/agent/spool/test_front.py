@@ -83,6 +83,8 @@ def test_what_follows_the_newest_settled_record_has_its_energy(
             return  # the newest one is another story
         for path in oldest:
             path.unlink()
+        found: list[bytes] = []
+        counted = 0
         for _ in range(1 + again):
             spool = opened(folder, SMALL)
             found = payloads(spool)

@@ -1,55 +1,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chipwatt.collector.placement.reservation import Reservation, ReservationState, counted_grants
+from chipwatt.collector.placement.reservation import ReservationState
 from chipwatt.collector.placement.reservation_book import ReservationBook
 from chipwatt.collector.placement.reservation_file import KEPT_S
-from chipwatt.collector.placement.topology import NodeKind, Parent, PowerNode, Topology
+from chipwatt.collector.placement.topology import Topology
 from chipwatt.core.clock import NS_PER_S, VirtualClock
 from chipwatt.core.errors import StoreError
+from unit.collector.placement.reserved import T0_NS, committed, held, rack
 
 DAY_NS = 86_400 * NS_PER_S
-T0_NS = 1_790_000_000 * NS_PER_S
-
-
-def rack(hosts: int = 3) -> Topology:
-    nodes = [PowerNode("site", NodeKind.SITE), PowerNode("rack", NodeKind.RACK, (Parent("site"),))]
-    nodes += [PowerNode(f"h{i}", NodeKind.HOST, (Parent("rack"),)) for i in range(hosts)]
-    return Topology(nodes)
-
-
-def held(
-    number: int, node_id: str = "h0", power_mw: int = 100, *, ttl_s: int = 60, now_ns: int = T0_NS
-) -> Reservation:
-    return Reservation(
-        id=f"id-{number}",
-        key=f"key-{number}",
-        node_id=node_id,
-        body=b"body",
-        power_mw=power_mw,
-        priority=number,
-        state=ReservationState.HELD,
-        created_unix_ns=now_ns,
-        expires_unix_ns=now_ns + ttl_s * NS_PER_S,
-        grants=((node_id, power_mw), ("rack", power_mw), ("site", power_mw)),
-    )
-
-
-def committed(of: Reservation, now_ns: int = T0_NS) -> Reservation:
-    return replace(
-        of, state=ReservationState.COMMITTED, workload=bytes(16), committed_unix_ns=now_ns
-    )
 
 
 @pytest.fixture
@@ -230,74 +195,6 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, clock: VirtualClock) -> Non
     assert reserved(book, rack())["rack"] == 100
     assert book.by_id("id-2") is None
     book.close()
-
-
-class Lives(RuleBasedStateMachine):
-    """Any sequence of changes, restarts and reloads against the plain sum of what is live."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = TemporaryDirectory()
-        self.clock = VirtualClock(T0_NS)
-        self.path = Path(self.folder.name) / "placement.sqlite"
-        self.book = ReservationBook(self.path, self.clock.unix_ns)
-        self.topology = rack(3)
-        self.all: dict[str, Reservation] = {}
-
-    @rule(host=st.integers(0, 2), power_mw=st.integers(1, 10**9), ttl_s=st.integers(1, 100))
-    def hold(self, host: int, power_mw: int, ttl_s: int) -> None:
-        number = len(self.all)
-        now_ns = self.book.now_unix_ns()
-        self.put(held(number, f"h{host}", power_mw, ttl_s=ttl_s, now_ns=now_ns))
-
-    @precondition(lambda self: self.all)
-    @rule(data=st.data(), state=st.sampled_from(ReservationState))
-    def change(self, data: st.DataObject, state: ReservationState) -> None:
-        found = self.book.by_id(data.draw(st.sampled_from(sorted(self.all))))
-        assert found is not None
-        if found.is_live and state is not ReservationState.HELD:
-            ended = 0 if state is ReservationState.COMMITTED else self.book.now_unix_ns()
-            self.put(replace(found, state=state, ended_unix_ns=ended))
-
-    @rule(seconds=st.integers(0, 60))
-    def wait(self, seconds: int) -> None:
-        self.clock.sleep_until(self.clock.mono_ns() + seconds * NS_PER_S)
-
-    @rule()
-    def restart(self) -> None:
-        self.book.close()
-        self.book = ReservationBook(self.path, self.clock.unix_ns)
-
-    @rule(hosts=st.integers(0, 3))
-    def reload(self, hosts: int) -> None:
-        self.topology = rack(hosts)
-
-    @rule()
-    def upkeep(self) -> None:
-        self.book.upkeep()
-
-    @invariant()
-    def reserved_is_the_sum_of_what_is_live(self) -> None:
-        now_ns = self.clock.unix_ns()
-        want: Counter[str] = Counter()
-        for of in self.all.values():
-            expired = of.state is ReservationState.HELD and of.expires_unix_ns <= now_ns
-            if of.is_live and not expired:
-                want.update(counted_grants(self.topology, of))
-        got = self.book.reserved_mw(self.topology)
-        assert np.array_equal(got, [float(want[node.id]) for node in self.topology.nodes])
-
-    def put(self, of: Reservation) -> None:
-        self.book.keep(of)
-        self.all[of.id] = of
-
-    def teardown(self) -> None:
-        self.book.close()
-        self.folder.cleanup()
-
-
-Lives.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
-TestLives = Lives.TestCase
 
 
 def test_the_file_is_plain_sqlite(tmp_path: Path, clock: VirtualClock) -> None:

@@ -272,4 +272,5 @@ def test_a_lost_node_moves_power_and_makes_none(
     for position, node in enumerate(topology.nodes):
         if position in fed:
             assert after[node.id] == outlook.peak_mw(600, 0.99)[position]
-        assert after[node.id] <= most * 1.001 + len(nodes)
+        # A sum rises by its own peak over its own highest second, not by those of its hosts.
+        assert after[node.id] <= most * 1.005 + len(nodes)

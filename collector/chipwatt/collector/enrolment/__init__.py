@@ -1,0 +1,1 @@
+"""Certificates that the collector signs: for who has a token, and for who has one already."""

@@ -1,0 +1,122 @@
+"""The shipped units: how exposed systemd finds them, and that they fit what the programs take."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chipwatt.agent.doctor import cpu_advice, other_advice
+from chipwatt.agent.doctor.finding import GROUP, UNIT
+from chipwatt.cli import main
+
+SHIPPED = Path(__file__).parents[3] / "packaging" / "systemd"
+UNITS = ("chipwatt-sensing", "chipwatt-agent", "chipwatt-collector")
+MOST_EXPOSURE = 20
+"""Of 100; the usual exporters have 92 and more."""
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed here"
+)
+
+
+def exposure(unit: Path) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSURE}"]
+    return subprocess.run(
+        [*command, str(unit)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def text(name: str) -> str:
+    return (SHIPPED / name).read_text()
+
+
+def values(unit: str, key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", text(f"{unit}.service"), re.MULTILINE)
+
+
+@needs_systemd
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_is_little_exposed(unit: str) -> None:
+    result = exposure(SHIPPED / f"{unit}.service")
+    if "Unknown" in result.stderr or "unrecognized option" in result.stderr:
+        pytest.skip(f"this systemd is too old: {result.stderr.strip()}")
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = re.search(r"exposure level for .*: (\d+\.\d)", result.stdout)
+    assert found is not None, result.stdout
+    assert float(found[1]) * 10 <= MOST_EXPOSURE
+
+
+@needs_systemd
+def test_the_gate_can_fail(tmp_path: Path) -> None:
+    bare = tmp_path / "chipwatt-bare.service"
+    bare.write_text("[Service]\nExecStart=/usr/bin/chipwatt agent\n")
+    result = exposure(bare)
+    assert result.returncode != 0, result.stdout
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_says_what_the_command_takes(unit: str) -> None:
+    (line,) = values(unit, "ExecStart")
+    program, command, *words = line.split()
+    assert program == "/usr/bin/chipwatt"
+    options = main.parser_for([main._BY_NAME[command]]).parse_args([command, *words])
+    assert isinstance(options, argparse.Namespace)
+
+
+def test_both_sides_name_one_socket_in_a_folder_that_the_agent_has() -> None:
+    (agent,), (sensing,) = values(UNITS[1], "ExecStart"), values(UNITS[0], "ExecStart")
+    path = agent.partition("--sensing-socket ")[2].split()[0]
+    assert path == sensing.partition("--socket ")[2].split()[0]
+    (folder,) = values(UNITS[1], "RuntimeDirectory")
+    assert Path(path).parent == Path("/run") / folder
+    (group,) = values(UNITS[1], "Group")
+    assert group in values(UNITS[0], "SupplementaryGroups")[0].split()
+
+
+def test_every_user_and_group_of_ours_is_made() -> None:
+    made = set(re.findall(r"^[ug] (\S+)", text("chipwatt.sysusers"), re.MULTILINE))
+    named = {GROUP}
+    for unit in UNITS:
+        for key in ("User", "Group", "SupplementaryGroups"):
+            named |= {name for line in values(unit, key) for name in line.split()}
+    assert {name for name in named if name.startswith("chipwatt")} == made
+    files = text("chipwatt.tmpfiles") + text("70-chipwatt.rules")
+    assert set(re.findall(r"chipwatt-[a-z]+(?= +-)", files)) <= made
+
+
+def test_the_rule_is_the_one_that_the_doctor_gives() -> None:
+    lines = text("70-chipwatt.rules").splitlines()
+    assert cpu_advice._POWERCAP_RULE.strip() in lines
+    assert other_advice._HWMON_RULE.strip() in lines
+    assert UNIT in UNITS
+
+
+PLAIN = {"Type", "ExecStart", "Restart", "RestartSec", "Group", "StateDirectoryMode",
+         "RuntimeDirectoryMode"}  # fmt: skip
+"""Say what they are, or belong to the line above."""
+
+
+def explained(unit: str) -> tuple[set[str], set[str]]:
+    """Return the keys of a unit's service, and those with a comment right above them."""
+    service = text(f"{unit}.service").partition("[Service]")[2].partition("[Install]")[0]
+    keys, commented = set(), set()
+    above = ""
+    for line in service.splitlines():
+        key = line.partition("=")[0]
+        if line and not line.startswith("#"):
+            keys.add(key)
+            if above.startswith("#"):
+                commented.add(key)
+        above = line
+    return keys, commented
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_every_directive_is_explained(unit: str) -> None:
+    _, there = explained("chipwatt-sensing")
+    keys, here = explained(unit)
+    assert keys - here - there <= PLAIN
