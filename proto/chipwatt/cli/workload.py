@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from chipwatt.client.workloads import WorkloadClient
 
 SOCKET_VARIABLE = "CHIPWATT_WORKLOAD_SOCKET"
+_UNIT_STATE = Path("/var/lib/chipwatt-agent")
+"""State directory of the shipped unit."""
 _EPILOG = """\
 An id is 32 hexadecimal digits that the scheduler issued. A workload is measured from the next
 whole second on and told of from its fifth minute on; no name of it leaves this host."""
@@ -183,8 +185,10 @@ def _ids(classes: Mapping[str, Any], path: Path | None) -> Mapping[str, bytes]:
 def _default_socket() -> Path:
     from chipwatt.agent.config import WORKLOAD_SOCKET, default_state_dir
 
-    told = os.environ.get(SOCKET_VARIABLE)
-    return Path(told) if told else default_state_dir() / WORKLOAD_SOCKET
+    if told := os.environ.get(SOCKET_VARIABLE):
+        return Path(told)
+    of_unit = _UNIT_STATE / WORKLOAD_SOCKET
+    return of_unit if of_unit.is_socket() else default_state_dir() / WORKLOAD_SOCKET
 
 
 def _for_argparse(read: Callable[[str], T]) -> Callable[[str], T]:
