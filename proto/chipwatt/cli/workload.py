@@ -188,7 +188,7 @@ def _default_socket() -> Path:
     if told := os.environ.get(SOCKET_VARIABLE):
         return Path(told)
     of_unit = _UNIT_STATE / WORKLOAD_SOCKET
-    return of_unit if of_unit.is_socket() else default_state_dir() / WORKLOAD_SOCKET
+    return of_unit if os.access(of_unit, os.W_OK) else default_state_dir() / WORKLOAD_SOCKET
 
 
 def _for_argparse(read: Callable[[str], T]) -> Callable[[str], T]:
