@@ -31,6 +31,8 @@ class Relay:
         """How many were ever accepted."""
         self.bytes = 0
         """Passed on so far, both ways."""
+        self.kept: bytearray | None = None
+        """Set to bytes, it grows by everything that is passed on."""
         self._loop = asyncio.new_event_loop()
         self._passing = asyncio.Event()
         self._passing.set()
@@ -137,6 +139,8 @@ class Relay:
                 writer.write(data)
                 await writer.drain()
                 self.bytes += len(data)
+                if self.kept is not None:
+                    self.kept += data
 
         delivering = asyncio.ensure_future(deliver())
         try:

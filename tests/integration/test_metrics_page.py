@@ -23,6 +23,8 @@ from fakes.telemetry_records import a_host, a_sensor, minute
 read: Callable[[str], Iterable[Any]] = parser.text_string_to_metric_families
 HOST = a_host(1)
 SETTINGS = """\
+[privacy]
+egress = "operator"  # for intervals of a second
 [otlp]
 start = "oldest"
 interval = "1s"

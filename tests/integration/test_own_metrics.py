@@ -37,7 +37,8 @@ def told_by_a_collector(folder: Path, settings: str, hold_s: float) -> dict[str,
     with OtlpSink() as sink:
         config = folder / "collector.toml"
         config.write_text(
-            f'{settings}\n[otlp]\nendpoint = "{sink.endpoint}"\nstart = "oldest"\n'
+            f'{settings}\n[privacy]\negress = "operator"\n'
+            f'[otlp]\nendpoint = "{sink.endpoint}"\nstart = "oldest"\n'
             'interval = "1s"\nsettle = "0s"\n'
         )
         with collector(folder, "--config", str(config)) as running:

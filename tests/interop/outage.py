@@ -59,6 +59,7 @@ def outage(binary: Path, folder: Path) -> Iterator[Finding]:
     port = free_port()
     config = folder / "collector.toml"
     config.write_text(
+        '[privacy]\negress = "operator"\n'
         f'[otlp]\nendpoint = "http://127.0.0.1:{port}"\nstart = "oldest"\ninterval = "10s"\n'
         'settle = "0s"\ntimeout = "1s"\n'
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chipwatt.collector.access.config import AccessConfig
+from chipwatt.collector.egress.config import PrivacyConfig, Tier
+from chipwatt.collector.egress.policy import CONFIDENTIAL_NS
 from chipwatt.collector.enrolment.config import EnrolmentConfig
 from chipwatt.collector.ingest.admission import MAX_STREAMS
 from chipwatt.collector.otlp.config import OtlpConfig
@@ -71,8 +73,8 @@ class CollectorConfig:
     can reach needs [tls]."""
     state_dir: Path = field(default_factory=default_state_dir)
     """Where the collector keeps what must survive a restart: the store, unless store.path says
-    otherwise, reservations and class profiles (placement.sqlite), and what the forecast has
-    learned (forecast.npz)."""
+    otherwise, reservations and class profiles (placement.sqlite), what the forecast has
+    learned (forecast.npz), and what workloads have spent of their privacy (privacy.sqlite)."""
     topology: Path | None = None
     """Power topology (TOML, or YAML by its name). It is read again when it changes and on SIGHUP; a
     broken one leaves the one before in force. Not set: every host hangs on one site without a
@@ -89,6 +91,8 @@ class CollectorConfig:
     """Tell how the collector and the agents do, wherever metrics go."""
     store: StoreConfig = field(default_factory=StoreConfig)
     """The books on disk: where, and how long each resolution is kept."""
+    privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    """What leaves by OTLP and /metrics, and for whom."""
     otlp: OtlpConfig = field(default_factory=OtlpConfig)
     """Export to a metrics back end."""
     prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
@@ -111,6 +115,13 @@ class CollectorConfig:
             raise ValueError("cadence: whole seconds from 1s to 60s, or 0s")
         if self.max_streams < 1:
             raise ValueError("max_streams is at least 1")
+        is_export = bool(self.otlp.destinations() or self.prometheus.listen)
+        is_fine = self.otlp.interval % CONFIDENTIAL_NS != 0
+        if is_export and is_fine and self.privacy.tier is not Tier.OPERATOR:
+            raise ValueError(
+                "otlp.interval: whole minutes, for nothing finer leaves with privacy.egress = "
+                f'"{self.privacy.egress}"; with one tenant set privacy.egress = "operator"'
+            )
         if self.enrolment.listen and not self.tls.is_set:
             raise ValueError("enrolment: a token is sent over TLS alone: set [tls], too")
         host, _ = split_address(self.listen)

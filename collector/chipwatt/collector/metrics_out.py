@@ -97,6 +97,7 @@ class MetricsOut:
                 self._config.otlp,
                 Destination(name=CURSOR),
                 clock=self._clock,
+                tier=self._config.privacy.tier,
                 sender=ToScrape(self._scrape),
             )
             work.append(("metrics page", exporter.run()))

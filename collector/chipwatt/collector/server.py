@@ -22,7 +22,10 @@ import grpc.aio
 from chipwatt.collector.access.audit import AuditLog
 from chipwatt.collector.access.guard import Guard
 from chipwatt.collector.config import CollectorConfig
+from chipwatt.collector.egress.config import Tier
+from chipwatt.collector.egress.policy import LOUD
 from chipwatt.collector.enrolment.assembly import Enrolment
+from chipwatt.collector.exports import WorkloadsOut, chip_exports
 from chipwatt.collector.ingest.servicer import Ingest
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.listening import (
@@ -127,11 +130,7 @@ class Collector:
             idle_s=config.access.stream_idle / NS_PER_S,
         )
         ingest.committer.on_committed.append(latest.on_commit)
-        folder = config.store_config().path / "otlp"
-        exporters = [
-            Exporter(store, config.otlp, destination, clock=self._clock, folder=folder)
-            for destination in config.otlp.destinations()
-        ]
+        exporters = chip_exports(config, store, self._clock)
         status = self._serve(server, store, latest, ingest, exporters, placement)
         metrics = MetricsOut(config, store, self._clock, self._executor)
         told, calibrations = ingest.committer.on_committed, placement.outlooks.calibrations
@@ -139,6 +138,10 @@ class Collector:
             self._background(name, work)
         for exporter in exporters:
             self._background(exporter.name, exporter.run())
+        workloads = await self._in_thread(WorkloadsOut, config, store, self._clock)
+        stack.callback(workloads.close)
+        for name, work in workloads.work():
+            self._background(name, work)
         self._background("names", self._every(NAMES_EVERY_S, lambda: latest.learn(store.hosts())))
         learner = placement.learner(store.workloads)
         self._background("classes", self._every(LEARN_EVERY_S, learner.tick))
@@ -182,7 +185,7 @@ class Collector:
             store, latest, ingest.connected, facts=ingest.facts, now_unix_ns=self._clock.unix_ns
         )
         query_pb2_grpc.add_QueryServiceServicer_to_server(
-            QueryServicer(queries, status, self._executor), server
+            QueryServicer(queries, status, self._executor, self._config.privacy.tier), server
         )
         placement.serve(server, self._executor)
         return status
@@ -254,6 +257,8 @@ async def serve(config: CollectorConfig, ready: Callable[[str], None]) -> None:
     async with Collector(config) as collector:
         loop.add_signal_handler(signal.SIGHUP, collector.reload)
         _log.info("listening", address=collector.address, tls=config.tls.is_set)
+        if config.privacy.tier is Tier.OPERATOR:
+            _log.warning(LOUD)
         if not config.tls.is_set and not is_private(config):
             _log.warning(
                 "plain text over the network: whoever reaches this address may read and write",

@@ -147,6 +147,9 @@ class Flag(IntFlag):
     when it came instead; its durations and its place on the monotonic clock stand."""
     IMPLAUSIBLE = 1 << 15
     """Set by the collector: mean power of more than 1.5 times what the sensor says is possible."""
+    HELD_ALONE = 1 << 16
+    """One workload held the device, or a part of the module, alone: its books are the workload's
+    and leave the operator's trust only as coarse as the workload does."""
 
 
 def flag_names(flags: int) -> list[str]:

@@ -10,6 +10,8 @@ from e2e.programs import until
 from fakes.otlp_sink import Answer, OtlpSink
 
 OTLP = {"interval": "1s", "settle": "0s"}
+ONE_TENANT = {"egress": "operator"}
+"""Without it no interval is shorter than a minute."""
 
 
 def _undisturbed(bench: Bench, seconds: int) -> None:
@@ -23,7 +25,7 @@ def _undisturbed(bench: Bench, seconds: int) -> None:
 @row(11, "OTLP back end that refuses connections")
 def refused(case: Case) -> Counts:
     otlp = {**OTLP, "endpoint": f"http://127.0.0.1:{free_port()}"}
-    with Bench(case, settings={"otlp": otlp, "own_metrics": False}) as bench:
+    with Bench(case, settings={"privacy": ONE_TENANT, "otlp": otlp, "own_metrics": False}) as bench:
         _undisturbed(bench, case.pick(3, 30))
         assert bench.status().otlp_points_sent == 0
         return bench.finish()
@@ -40,7 +42,9 @@ def misbehaving(case: Case) -> Counts:
     ]
     with OtlpSink("127.0.0.1:0", *bad) as sink:
         otlp = {**OTLP, "endpoint": sink.endpoint}
-        with Bench(case, settings={"otlp": otlp, "own_metrics": False}) as bench:
+        with Bench(
+            case, settings={"privacy": ONE_TENANT, "otlp": otlp, "own_metrics": False}
+        ) as bench:
             _undisturbed(bench, case.pick(3, 30))
             until(lambda: not sink.answers, 60, "every bad answer was given")
             until(lambda: bench.status().otlp_points_rejected == 2, 20, "rejected points counted")

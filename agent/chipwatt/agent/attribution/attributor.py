@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from chipwatt.agent.attribution.alone import Alone
 from chipwatt.agent.attribution.cpu_time import CpuTimes
 from chipwatt.agent.attribution.split import Package, Part, by_cpu_time, by_holding
 from chipwatt.agent.attribution.window_book import Share, WindowBook
@@ -64,6 +65,7 @@ class Attributor:
         self._cpu = cpu or CpuTimes()
         self._cpus = cpus or os.cpu_count() or 1
         self._book = WindowBook()
+        self.alone = Alone()
         self._bound = _Bound()
         self._coming: deque[tuple[int, _Bound]] = deque()
         self._minute = _NONE
@@ -76,6 +78,7 @@ class Attributor:
 
     def bind(self, mono_ns: int, bindings: Sequence[Binding]) -> None:
         """Let these be all bindings from ``mono_ns``, which is now, on."""
+        self.alone.bind(bindings)
         self._coming.append((mono_ns, _Bound.of(tuple(bindings))))
         self._watch()
         self._cpu.read(mono_ns)

@@ -276,6 +276,8 @@ class Reducer:
     def _emit(self) -> None:
         """Make a batch of all that has closed; no window waits to be written at this point."""
         windows, seconds, self._windows, self._seconds = self._windows, self._seconds, [], []
+        if self._attributor is not None:
+            windows = self._attributor.alone.marked(windows)
         gaps: list[Gap] = []
         for track in self._tracks:
             gaps.extend(track.gaps)

@@ -51,7 +51,7 @@ TABLE: Mapping[str, Row] = {
         "TelemetryService/Stream": _AGENTS,
         "QueryService/ListHosts": _INVENTORY,
         "QueryService/ListDevices": _INVENTORY,
-        "QueryService/ListWindows": _OPERATORS,
+        "QueryService/ListWindows": _INVENTORY,  # of egress by the minute: see egress.policy
         "QueryService/ListHostSeconds": _OPERATORS,
         "QueryService/ListGaps": _OPERATORS,
         "QueryService/GetLatest": _for(Role.OPERATOR, max_bytes=_NAMES),

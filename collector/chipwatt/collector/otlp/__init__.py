@@ -15,6 +15,6 @@ and the query API has them all.
 A stream of a counter begins with a point of no duration that carries the counter as it
 stood, which says "the start is not known" in OTLP's data model: nothing is read into
 the first value. A new counter epoch begins a stream; a new process of this exporter goes
-on with the one before (``stream_book``). With an interval below 60 s a reader of the
-back end sees more than the ``confidential`` egress of the design grants.
+on with the one before (``stream_book``). What a device that one workload holds alone may
+tell is in ``shielded``.
 """

@@ -137,7 +137,7 @@ class OtlpConfig(Receiver):
     """``[otlp]``; its own endpoint is a destination without a name."""
 
     interval: Duration = _INTERVAL
-    """One point a series in this time. Below 60 s more leaves than confidential egress grants."""
+    """One point a series in this time. Whole minutes, unless privacy.egress is "operator"."""
     settle: Duration = _SETTLE
     """How long after an interval's end to wait for windows that are still on their way."""
     start: str = "newest"

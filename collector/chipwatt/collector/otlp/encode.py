@@ -12,11 +12,13 @@ from typing import Final
 
 import numpy as np
 
+from chipwatt.collector.egress.config import Tier
 from chipwatt.collector.otlp import points, semconv, wire
 from chipwatt.collector.otlp.gaps import GAP_ROW, GapRow, GapStreams
 from chipwatt.collector.otlp.request import Request, RequestWriter
 from chipwatt.collector.otlp.row import Row, Rows, empty
 from chipwatt.collector.otlp.series import Series, Told
+from chipwatt.collector.otlp.shielded import Shield
 from chipwatt.collector.otlp.streams import DomainStreams, HostStreams, Sample
 from chipwatt.collector.otlp.table import PROFILE, Metric
 from chipwatt.collector.otlp.windows import COARSEST_SCALE
@@ -34,16 +36,26 @@ _Column = tuple[Metric, Array, list[bytes]]
 class Encoder:
     """Turns intervals into requests; keeps attributes and where streams began."""
 
-    def __init__(self, interval_ns: int, *, version: str, namespace: str = "") -> None:
+    def __init__(
+        self,
+        interval_ns: int,
+        *,
+        version: str,
+        namespace: str = "",
+        tier: Tier = Tier.CONFIDENTIAL,
+    ) -> None:
+        """Take the settings; ``tier`` is whom the points are for."""
         self._interval_ns = interval_ns
         self._version = version
         self._namespace = namespace
+        self._tier = tier
         self._hosts: list[tuple[str, str]] = []
         self._devices: list[DeviceId] = []
         self._resources: dict[int, bytes] = {}
         self._series = Series()
         self.streams = DomainStreams()
         """Of counters: what a successor must know of."""
+        self._shield = None if tier is Tier.OPERATOR else Shield(self.streams)
         self._host_streams = HostStreams()
         self._gap_streams = GapStreams()
 
@@ -87,10 +99,12 @@ class Encoder:
         Each is made when it is asked for, so memory holds one. A host's energy and its
         gaps are told as of ``closed_unix_ns``.
         """
+        gaps = gaps or empty(GAP_ROW)
+        if self._shield is not None:
+            rows, gaps = self._shield.rows(rows), self._shield.gaps(gaps)
         writer = RequestWriter(self._version)
         for host, metric, of_host in self._points(rows, closed_unix_ns):
             yield from writer.add(self._resource(host), metric, of_host)
-        gaps = gaps or empty(GAP_ROW)
         told = map(GapRow._make, gaps.array.tolist())
         for host, of_gaps in groupby(told, key=lambda row: row.host):
             samples = [s for row in of_gaps for s in self._gap_samples(row, closed_unix_ns)]
@@ -179,7 +193,10 @@ class Encoder:
     def _resource(self, host: int) -> bytes:
         if host not in self._resources:
             self._resources[host] = semconv.resource(
-                *self._hosts[host], version=self._version, namespace=self._namespace
+                *self._hosts[host],
+                version=self._version,
+                namespace=self._namespace,
+                tier=self._tier,
             )
         return self._resources[host]
 

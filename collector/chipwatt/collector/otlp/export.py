@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from chipwatt.collector.egress.config import Tier
 from chipwatt.collector.otlp.config import Destination, OtlpConfig
 from chipwatt.collector.otlp.encode import Encoder
 from chipwatt.collector.otlp.intervals import GAPS, WINDOWS, Intervals
@@ -24,7 +25,7 @@ from chipwatt.collector.otlp.sender import Sender, Sent
 from chipwatt.collector.otlp.stream_book import Began, StreamBook
 from chipwatt.collector.otlp.sum_book import Place, SumBook
 from chipwatt.collector.store.contract import Block, HostRow
-from chipwatt.core.clock import NS_PER_MS, NS_PER_S, Clock
+from chipwatt.core.clock import NS_PER_MS, Clock
 from chipwatt.core.errors import StoreError
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.log import get
@@ -35,8 +36,6 @@ Beside it ``.read``: up to there what starts before ``.closed`` (ns since 1970) 
 MAX_WAITING = 300_000
 """Rows that may wait for their interval to end: two intervals of 10,000 hosts and to
 spare, some 150 MB. Beyond, intervals are cut short."""
-CONFIDENTIAL_NS = 60 * NS_PER_S
-"""Finest interval of the design's ``confidential`` egress."""
 _BLOCKS_A_READ = 100
 _NOTHING_CLOSED = 10**18  # above any position, which a new cursor is, and before our time
 _STORE_PAUSE_S = 5.0
@@ -112,15 +111,16 @@ class Exporter:
         destination: Destination,
         *,
         clock: Clock,
+        tier: Tier = Tier.CONFIDENTIAL,
         folder: Path | None = None,
         sender: Settles | None = None,
         poll_s: float = 1.0,
     ) -> None:
         """Take a store and one of the settings' destinations.
 
-        ``folder`` is where to keep the streams and their sums, which else begin anew with
-        each process; ``poll_s`` is how often to look for news. Raises ConfigError where
-        the settings cannot be used.
+        ``tier`` is whom the receiver is for, ``folder`` is where to keep the streams and
+        their sums, which else begin anew with each process; ``poll_s`` is how often to look
+        for news. Raises ConfigError where the settings cannot be used.
         """
         self.name = f"{CURSOR}/{destination.name}" if destination.name else CURSOR
         self._store = store
@@ -128,6 +128,7 @@ class Exporter:
         self._clock = clock
         self._poll_s = poll_s
         self._sender: Settles = sender or Sender(destination)
+        self._tier = tier
         self._encoder = self._new_encoder()
         file = destination.name or "default"
         self._book = None if folder is None else StreamBook(folder / f"{file}.streams")
@@ -147,11 +148,6 @@ class Exporter:
 
     async def run(self) -> None:
         """Export until cancelled. A store that cannot be read is tried again."""
-        if self._config.interval < CONFIDENTIAL_NS:
-            _log.warning(
-                "otlp interval is finer than confidential egress grants",
-                interval_s=self._config.interval / NS_PER_S,
-            )
         try:
             await self._patiently(self._resume)
             while True:
@@ -169,7 +165,9 @@ class Exporter:
 
     def _new_encoder(self) -> Encoder:
         config, version = self._config, metadata.version("chipwatt")
-        return Encoder(config.interval, version=version, namespace=config.namespace)
+        return Encoder(
+            config.interval, version=version, namespace=config.namespace, tier=self._tier
+        )
 
     def _resume(self) -> None:
         """Go on where the last process stopped; the very first one chooses where to begin."""

@@ -14,13 +14,14 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2
 
 from chipwatt.collector.otlp import semconv, wire
 from chipwatt.collector.otlp.table import METRICS, Metric
+from chipwatt.collector.otlp.workload_table import WORKLOAD_METRICS
 
 MAX_POINTS: Final = 8_000
 """Points a request: receivers are known that lose what is above 8,192."""
 MAX_BYTES: Final = 3 << 20
 """Bytes a request before compression; most receivers take 4 MiB."""
 _AT_ONCE: Final = 400  # of the longest points these still fit into what MAX_BYTES leaves of 4 MiB
-_HEADS: Final = {metric: wire.metric_head(metric) for metric in METRICS}
+_HEADS: Final = {metric: wire.metric_head(metric) for metric in (*METRICS, *WORKLOAD_METRICS)}
 
 
 @dataclass(frozen=True)

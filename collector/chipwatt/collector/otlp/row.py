@@ -71,7 +71,7 @@ _PROFILE = (
     ("min_mw", "<u4"), *((name, "<i8") for name in GREATEST), *((name, "<i8") for name in SWING),
     ("limit_mw", "<i8"), *((name, "<u8") for name in THROTTLED), ("throttle_known", "<u1"),
     *((name, "<u8") for name in POLLS), ("refresh_us", "<u4"), ("averaging_us", "<u4"),
-    ("is_suspect", "<u1"), ("hist_mw_ms", "<f8"), ("hist_zero_ms", "<u8"),
+    ("is_suspect", "<u1"), ("is_held", "<u1"), ("hist_mw_ms", "<f8"), ("hist_zero_ms", "<u8"),
     ("hist_scale", "<i1"), ("hist_offset", "<i4"), ("hist_buckets", "<u1"),
 )  # fmt: skip
 ROW: Final = np.dtype([(name, _WIDTHS.get(name, "<u8")) for name in Row._fields] + [*_PROFILE])

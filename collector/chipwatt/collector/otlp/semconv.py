@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from chipwatt.collector.egress.config import Tier
 from chipwatt.collector.otlp.wire import NUMBER_ATTRIBUTE, delimited
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind, Domain, GapReason, Interface, Method, Statistic
@@ -38,11 +39,18 @@ _PARENTS = {
 }
 
 
-def resource(host_id: str, host_name: str, *, version: str, namespace: str) -> bytes:
+def resource(
+    host_id: str,
+    host_name: str,
+    *,
+    version: str,
+    namespace: str,
+    tier: Tier = Tier.CONFIDENTIAL,
+) -> bytes:
     """Return the resource of one host.
 
     ``service.instance.id`` is the host's id: Prometheus makes ``instance`` of it, and
-    hosts would collide there without.
+    hosts would collide there without. Any tier but the default says itself.
     """
     texts = {
         "service.name": SERVICE_NAME,
@@ -51,6 +59,7 @@ def resource(host_id: str, host_name: str, *, version: str, namespace: str) -> b
         "service.instance.id": host_id,
         "host.id": host_id,
         "host.name": host_name[:MAX_TEXT],
+        "chipwatt.egress": "" if tier is Tier.CONFIDENTIAL else str(tier),
     }
     attributes = [_key_value(key, value) for key, value in texts.items() if value]
     return Resource(attributes=attributes).SerializeToString()

@@ -75,6 +75,10 @@ class DomainStreams:
         began, self._began = self._began, []
         return began
 
+    def knows(self, line: tuple[int, int, int, int], epoch: int) -> bool:
+        """Return whether a counter's life has been told of."""
+        return bool(self._epochs.get(line, {}).get(epoch))
+
     def points(self, row: Row) -> Iterator[tuple[int, int, int]]:
         """Yield (stream's start, time, counter in µJ) of one interval of one domain."""
         line = (row.device, row.domain, row.statistic, row.is_root)

@@ -55,7 +55,7 @@ _COMBINE: Final = (
     (
         np.maximum,
         (
-            *("end_unix_ns", "cumulative_uj", "is_filtered", "is_suspect"),
+            *("end_unix_ns", "cumulative_uj", "is_filtered", "is_suspect", "is_held"),
             *("refresh_us", "averaging_us", *GREATEST),
         ),
     ),
@@ -89,6 +89,7 @@ def rows_of(block: Block, interval_ns: int) -> Rows:
     rows["is_root"] = (table["flags"] & np.uint32(Flag.ROOT)) != 0
     rows["is_filtered"] = (table["flags"] & np.uint32(Flag.FILTERED)) != 0
     rows["is_suspect"] = (table["flags"] & np.uint32(Flag.SUSPECT)) != 0
+    rows["is_held"] = (table["flags"] & np.uint32(Flag.HELD_ALONE)) != 0
     rows["position"] = block.position
     return _with_histograms(rows, table)
 

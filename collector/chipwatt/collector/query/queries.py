@@ -15,6 +15,8 @@ from typing import Protocol, TypeVar
 import grpc
 
 from chipwatt.collector.answering import Refused, invalid, not_found
+from chipwatt.collector.egress.policy import EVERYTHING, View
+from chipwatt.collector.egress.shield import shielded
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.query import answers
 from chipwatt.collector.query.open_gaps import HostNow, open_gaps
@@ -108,9 +110,15 @@ class Queries:
             absent=[answers.absent_message(absent) for absent in self._store.absent(host)],
         )
 
-    def list_windows(self, request: pb.ListWindowsRequest) -> pb.ListWindowsResponse:
+    def list_windows(
+        self, request: pb.ListWindowsRequest, view: View = EVERYTHING
+    ) -> pb.ListWindowsResponse:
         host = self._host(request.host_id)
-        end = range_end(request)
+        end = min(range_end(request), view.ends_by(self._now_unix_ns()))
+        if request.resolution_ns < view.finest_ns:
+            raise invalid(
+                f"resolution_ns: below {view.finest_ns}, the finest that your role may see"
+            )
         if request.resolution_ns not in RESOLUTIONS_NS:
             raise invalid("resolution_ns: 0, or 10 s, 1 min, 10 min or 1 h in nanoseconds")
         domain = _member(Domain, "domain", request.domain)
@@ -118,7 +126,7 @@ class Queries:
         device = self._device(host, request.device_id) if request.device_id else None
 
         def fetch(start: int, rows: int) -> Sequence[DeviceWindow]:
-            return self._store.windows(
+            found = self._store.windows(
                 host,
                 start,
                 end,
@@ -128,6 +136,7 @@ class Queries:
                 statistic=statistic,
                 limit=rows,
             )
+            return [shielded(window) for window in found] if view.is_shielded else found
 
         asked = ("windows", host, device, domain, statistic, request.start_unix_ns,
                  request.end_unix_ns, request.resolution_ns)  # fmt: skip

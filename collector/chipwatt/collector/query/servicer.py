@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
+import grpc
 import grpc.aio
 
+from chipwatt.collector.access.caller import caller_of
 from chipwatt.collector.answering import answer
+from chipwatt.collector.egress.config import Tier
+from chipwatt.collector.egress.policy import view_of
 from chipwatt.collector.query.queries import Queries
 from chipwatt.v1 import query_pb2 as pb
 from chipwatt.v1 import query_pb2_grpc
@@ -24,7 +29,10 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
         queries: Queries,
         status: Callable[[], pb.GetCollectorStatusResponse],
         executor: Executor,
+        tier: Tier = Tier.CONFIDENTIAL,
     ) -> None:
+        """``tier`` is what callers with the role ``egress`` are granted."""
+        self._tier = tier
         self._queries = queries
         self._status = status
         self._executor = executor
@@ -42,7 +50,13 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
     async def ListWindows(
         self, request: pb.ListWindowsRequest, context: Context
     ) -> pb.ListWindowsResponse:
-        return await answer(self._executor, context, self._queries.list_windows, request)
+        view = view_of(caller_of(context).role, self._tier)
+        if view is None:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "your role may see no windows")
+        if self._tier is not Tier.CONFIDENTIAL:
+            await context.send_initial_metadata((("chipwatt-egress", str(self._tier)),))
+        work = partial(self._queries.list_windows, view=view)
+        return await answer(self._executor, context, work, request)
 
     async def ListHostSeconds(
         self, request: pb.ListHostSecondsRequest, context: Context

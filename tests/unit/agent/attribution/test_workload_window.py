@@ -43,8 +43,8 @@ def test_order_reaches_nothing_but_the_swing_class(
     powers_mw: list[int], rng: random.Random
 ) -> None:
     shuffled = rng.sample(powers_mw, len(powers_mw))
-    maker = WindowMaker(WHO, KIND, LIMIT_MW, with_swing=False)
-    other = WindowMaker(WHO, KIND, LIMIT_MW, with_swing=False)
+    maker = WindowMaker(WHO, KIND, LIMIT_MW, secret=b"s")
+    other = WindowMaker(WHO, KIND, LIMIT_MW, secret=b"s")
     assert window_of(powers_mw, maker) == window_of(shuffled, other)
 
 
@@ -89,13 +89,13 @@ def test_a_chip_above_its_limit_is_not_cut_short() -> None:
     [(400_000, 400_000, 0), (400_000, 420_000, 1), (400_000, 460_000, 2), (100_000, 700_000, 3)],
 )
 def test_swing_by_the_half_second(low_mw: int, high_mw: int, swing: int) -> None:
-    window = window_of([low_mw, high_mw] * 60)
+    window = window_of([low_mw, high_mw] * 60, WindowMaker(WHO, KIND, LIMIT_MW, with_swing=True))
     assert window is not None
     assert window.swing_class == swing
 
 
 def test_swing_between_windows_is_of_no_window() -> None:
-    maker = WindowMaker(WHO, KIND, LIMIT_MW)
+    maker = WindowMaker(WHO, KIND, LIMIT_MW, with_swing=True)
     for power_mw in (100_000, 700_000):
         window = window_of([power_mw] * 120, maker)
         assert window is not None

@@ -1,0 +1,82 @@
+"""Rows on their way out of the operator's trust: devices that one workload holds, coarse.
+
+See ``egress.shield``. A counter that was told exactly before goes on from there and never
+falls: a back end would read a fall as a reset, and count all of it again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from chipwatt.collector.egress.shield import told_uj, wide_uj
+from chipwatt.collector.otlp.gaps import GAP_ROW
+from chipwatt.collector.otlp.row import (
+    GREATEST,
+    POLLS,
+    SWING,
+    THROTTLED,
+    UNKNOWN,
+    UNKNOWN_MIN,
+    Rows,
+)
+from chipwatt.collector.otlp.streams import DomainStreams
+
+_NOTHING: Final = (*THROTTLED, "throttle_known", *POLLS, "hist_mw_ms", "hist_zero_ms")
+
+
+class Shield:
+    """Remembers which devices were held, and where their counters were last told exactly."""
+
+    def __init__(self, streams: DomainStreams) -> None:
+        self._streams = streams
+        self._from_uj: dict[tuple[int, ...], int] = {}
+        self._held: set[int] = set()
+
+    def rows(self, rows: Rows) -> Rows:
+        """Return ``rows`` with those of held devices coarse."""
+        array = rows.array
+        is_held = array["is_held"] != 0
+        self._held.update(array["device"][is_held].tolist())
+        if not self._held:
+            return rows
+        array = array.copy()
+        for at in np.flatnonzero(np.isin(array["device"], list(self._held))).tolist():
+            self._coarsen(array[at])
+        for name in _NOTHING:
+            array[name][is_held] = 0
+        for name in (*GREATEST, *SWING):
+            array[name][is_held] = UNKNOWN
+        array["min_mw"][is_held] = UNKNOWN_MIN
+        kept = np.repeat(~is_held, array["hist_buckets"].astype(np.int64))
+        array["hist_buckets"][is_held] = 0
+        return Rows(array, rows.counts[kept])
+
+    def gaps(self, gaps: Rows) -> Rows:
+        """Return ``gaps`` with the bounds of held devices in whole steps."""
+        is_held = np.isin(gaps.array["device"], list(self._held))
+        if not is_held.any():
+            return gaps
+        array = gaps.array.copy()
+        for at in np.flatnonzero(is_held).tolist():
+            row = array[at]
+            row["lower_uj"], row["upper_uj"] = wide_uj(int(row["lower_uj"]), int(row["upper_uj"]))
+        return Rows(array.astype(GAP_ROW), gaps.counts)
+
+    def _coarsen(self, row: np.void) -> None:
+        names = ("device", "domain", "statistic", "is_root", "epoch")
+        life = tuple(int(row[name]) for name in names)
+        base_uj, cumulative_uj = int(row["base_uj"]), int(row["cumulative_uj"])
+        if not row["is_held"]:
+            self._from_uj[life] = max(cumulative_uj, self._from_uj.get(life, 0))
+            return
+        from_uj = self._from_uj.get(life)
+        if from_uj is None:
+            is_known = self._streams.knows((life[0], life[1], life[2], life[3]), life[4])
+            from_uj = self._from_uj[life] = base_uj if is_known else 0
+        gap_uj = cumulative_uj - base_uj - int(row["energy_uj"])
+        base_uj, cumulative_uj = told_uj(base_uj, from_uj), told_uj(cumulative_uj, from_uj)
+        row["base_uj"], row["cumulative_uj"] = base_uj, cumulative_uj
+        # What the counter went through unseen is told as a gap, and not as energy too.
+        row["energy_uj"] = max(0, cumulative_uj - base_uj - told_uj(gap_uj))
