@@ -33,7 +33,7 @@ PLACEMENT = {
 MAY = {
     "agent/node-7": {"Stream", "Renew"},
     "placement/scheduler": PLACEMENT | {"Renew"},
-    "egress/metrics": {"ListHosts", "ListDevices", "GetCollectorStatus", "Renew"},
+    "egress/metrics": {"ListHosts", "ListDevices", "ListWindows", "GetCollectorStatus", "Renew"},
     "operator/ann": PLACEMENT
     | {"PutSiteFactors", "ListHosts", "ListDevices", "ListWindows", "ListHostSeconds", "ListGaps"}
     | {"GetLatest", "ListConflicts", "GetCollectorStatus", "Renew"},

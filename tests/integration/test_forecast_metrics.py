@@ -35,7 +35,10 @@ def test_coverage_and_loss_of_every_rule_are_told(tmp_path: Path) -> None:
     (tmp_path / "topology.yaml").write_text(topology())
     with OtlpSink() as sink:
         config = tmp_path / "collector.toml"
-        config.write_text(f'[otlp]\nendpoint = "{sink.endpoint}"\ninterval = "1s"\nsettle = "0s"\n')
+        config.write_text(
+            f'[otlp]\nendpoint = "{sink.endpoint}"\ninterval = "1s"\nsettle = "0s"\n'
+            '[privacy]\negress = "operator"\n'
+        )
         options = ("--config", str(config), "--topology", str(tmp_path / "topology.yaml"))
         with collector(tmp_path, *options) as running:
             now_s = int(time.time())

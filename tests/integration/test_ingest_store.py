@@ -139,7 +139,7 @@ def test_with_tls_the_certificate_names_the_host(tmp_path: Path) -> None:
                 await agent.acked(1)
                 assert collector.ingest.connected() == {host.host}
             async with Agent(collector.address, host.host, other) as agent:
-                with pytest.raises(Ended, match=r"PERMISSION_DENIED.*is no agent"):
+                with pytest.raises(Ended, match=r"PERMISSION_DENIED.*is for no agent"):
                     await agent.hello()
 
     asyncio.run(main())
