@@ -267,7 +267,7 @@ def test_whatever_happens_to_a_file_of_blocks_nothing_is_lost_in_silence(
     store.close()
 
 
-@settings(max_examples=15, deadline=None, phases=[Phase.generate])
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])
 @spoiled
 def test_whatever_happens_to_the_catalogue_is_told_in_a_sentence(
     whole: tuple[Path, FakeHost], tmp_path_factory: pytest.TempPathFactory, seed: int, how: str
