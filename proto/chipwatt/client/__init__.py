@@ -67,6 +67,7 @@ from chipwatt.client.placement_values import (
     Provenance,
     Selector,
     SiteFactors,
+    SiteWindow,
     TopologyInfo,
     TopologyNode,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "ScoreParts",
     "Selector",
     "SiteFactors",
+    "SiteWindow",
     "TopologyInfo",
     "TopologyNode",
     "WhatIfInfo",

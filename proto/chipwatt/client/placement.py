@@ -9,11 +9,10 @@ import grpc
 
 from chipwatt.client import decisions as d
 from chipwatt.client import placement_values as v
-from chipwatt.client.channel import Channel
 from chipwatt.client.reading import number, read, write
 from chipwatt.client.reading import request as asked
+from chipwatt.client.sites import SiteClient
 from chipwatt.v1 import placement_pb2 as pb
-from chipwatt.v1 import placement_pb2_grpc
 
 _CHANGES: dict[type, str] = {
     d.PlaceChange: "place",
@@ -25,7 +24,7 @@ _CHANGES: dict[type, str] = {
 }
 
 
-class PlacementClient(Channel):
+class PlacementClient(SiteClient):
     """Asks one collector's PlacementService. Safe between threads; a context manager.
 
     Every method raises CollectorUnreachable where nothing answers within
@@ -33,10 +32,6 @@ class PlacementClient(Channel):
     NotKnown, AlreadyTaken, NoRoom, WrongState. A horizon or a quantile of 0 is the
     collector's own default.
     """
-
-    @property
-    def _placement(self) -> placement_pb2_grpc.PlacementServiceStub:
-        return self._stub(placement_pb2_grpc.PlacementServiceStub)
 
     def topology(
         self, root_id: str = "", *, depth: int = 0, as_of_unix_ns: int = 0
@@ -96,9 +91,16 @@ class PlacementClient(Channel):
             request.node_id = node_id
         return read(v.PeakInfo, self._call(self._placement.PredictPeak, request))
 
-    def profile(self, class_id: str, *, hw_class: str = "", phase: str = "") -> v.ProfilesInfo:
-        """Return what workloads of a class draw, as the one profile of the answer."""
-        request = asked(pb.GetProfileRequest, class_id=class_id, hw_class=hw_class)
+    def profile(
+        self, class_id: str = "", *, workload_id: str = "", hw_class: str = "", phase: str = ""
+    ) -> v.ProfilesInfo:
+        """Return what workloads of a class, or of a workload's class, draw: one profile.
+
+        Raises NotKnown where the workload's class, or enough of the class, is not known.
+        """
+        request = asked(
+            pb.GetProfileRequest, class_id=class_id, workload_id=workload_id, hw_class=hw_class
+        )
         _put_word(request, "phase", phase)
         response = self._call(self._placement.GetProfile, request)
         return v.ProfilesInfo(
@@ -238,16 +240,6 @@ class PlacementClient(Channel):
             throttled_s=throttled_s,
         )
         return int(self._call(self._placement.SubmitFeedback, request).feedback_count)
-
-    def site_factors(self, site_id: str) -> v.SiteFactors:
-        """Return a site's PUE, water and carbon."""
-        request = asked(pb.GetSiteFactorsRequest, site_id=site_id)
-        return read(v.SiteFactors, self._call(self._placement.GetSiteFactors, request).factors)
-
-    def put_site_factors(self, factors: v.SiteFactors) -> v.SiteFactors:
-        """Give a site's PUE, water and carbon; returns them as they are kept."""
-        request = asked(pb.PutSiteFactorsRequest, factors=write(factors, pb.SiteFactors()))
-        return read(v.SiteFactors, self._call(self._placement.PutSiteFactors, request).factors)
 
     def _stream(self, method: Any, request: Any) -> Iterator[Any]:
         self._check_open()

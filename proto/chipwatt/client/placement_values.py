@@ -198,5 +198,24 @@ class SiteFactors:
     carbon_forecast: tuple[CarbonForecast, ...] = ()
     source: str = ""
     valid_from_unix_ns: int = 0
+    """0: from now on."""
     received_unix_ns: int = 0
     """Set by the collector."""
+    valid_until_unix_ns: int = 0
+    """The end of their window, after which what began before holds again; 0: no end."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteWindow:
+    """What holds at a site at a time or over a window, and how old it is."""
+
+    factors: SiteFactors
+    """As they were given: those at the start, or the first of the window."""
+    age_ms: int
+    """Since the collector received them."""
+    carbon_mg_per_kwh: int
+    """Where they begin to count, by the forecast."""
+    mean_carbon_mg_per_kwh: int = 0
+    """Of the window's known time; 0 without a window."""
+    parts: tuple[SiteFactors, ...] = ()
+    """What holds in the window, in order, cut to where it does; a gap: nobody has told."""

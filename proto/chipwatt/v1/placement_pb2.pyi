@@ -879,18 +879,24 @@ class GetProfileRequest(google.protobuf.message.Message):
     CLASS_ID_FIELD_NUMBER: builtins.int
     HW_CLASS_FIELD_NUMBER: builtins.int
     PHASE_FIELD_NUMBER: builtins.int
+    WORKLOAD_ID_FIELD_NUMBER: builtins.int
     class_id: builtins.str
-    """32 hexadecimal digits."""
+    """32 hexadecimal digits; this or workload_id."""
     hw_class: builtins.str
     phase: Global___Phase.ValueType
+    workload_id: builtins.str
+    """32 hexadecimal digits, as issued by the scheduler: the class that the workload was bound
+    with last, as far as its minutes were told. The profile names the class.
+    """
     def __init__(
         self,
         *,
         class_id: builtins.str = ...,
         hw_class: builtins.str = ...,
         phase: Global___Phase.ValueType = ...,
+        workload_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["class_id", b"class_id", "hw_class", b"hw_class", "phase", b"phase"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["class_id", b"class_id", "hw_class", b"hw_class", "phase", b"phase", "workload_id", b"workload_id"]) -> None: ...
 
 Global___GetProfileRequest: typing_extensions.TypeAlias = GetProfileRequest
 
@@ -1884,6 +1890,7 @@ class SiteFactors(google.protobuf.message.Message):
     SOURCE_FIELD_NUMBER: builtins.int
     VALID_FROM_UNIX_NS_FIELD_NUMBER: builtins.int
     RECEIVED_UNIX_NS_FIELD_NUMBER: builtins.int
+    VALID_UNTIL_UNIX_NS_FIELD_NUMBER: builtins.int
     site_id: builtins.str
     pue_ppm: builtins.int
     water_ml_per_kwh: builtins.int
@@ -1893,7 +1900,12 @@ class SiteFactors(google.protobuf.message.Message):
     source: builtins.str
     """Who says so, for people."""
     valid_from_unix_ns: builtins.int
+    """0 in PutSiteFactors: now. Factors of the same start replace each other."""
     received_unix_ns: builtins.int
+    valid_until_unix_ns: builtins.int
+    """The end of their window, after which what began before holds again; 0: no end. Within it
+    later ones take over when they begin.
+    """
     @property
     def carbon_forecast(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___CarbonForecast]: ...
     def __init__(
@@ -1907,8 +1919,9 @@ class SiteFactors(google.protobuf.message.Message):
         source: builtins.str = ...,
         valid_from_unix_ns: builtins.int = ...,
         received_unix_ns: builtins.int = ...,
+        valid_until_unix_ns: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["carbon_forecast", b"carbon_forecast", "carbon_mg_per_kwh", b"carbon_mg_per_kwh", "pue_ppm", b"pue_ppm", "received_unix_ns", b"received_unix_ns", "site_id", b"site_id", "source", b"source", "valid_from_unix_ns", b"valid_from_unix_ns", "water_ml_per_kwh", b"water_ml_per_kwh"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["carbon_forecast", b"carbon_forecast", "carbon_mg_per_kwh", b"carbon_mg_per_kwh", "pue_ppm", b"pue_ppm", "received_unix_ns", b"received_unix_ns", "site_id", b"site_id", "source", b"source", "valid_from_unix_ns", b"valid_from_unix_ns", "valid_until_unix_ns", b"valid_until_unix_ns", "water_ml_per_kwh", b"water_ml_per_kwh"]) -> None: ...
 
 Global___SiteFactors: typing_extensions.TypeAlias = SiteFactors
 
@@ -1935,13 +1948,21 @@ class GetSiteFactorsRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     SITE_ID_FIELD_NUMBER: builtins.int
+    START_UNIX_NS_FIELD_NUMBER: builtins.int
+    END_UNIX_NS_FIELD_NUMBER: builtins.int
     site_id: builtins.str
+    start_unix_ns: builtins.int
+    """The window begins here; 0: now."""
+    end_unix_ns: builtins.int
+    """And ends before this; 0: no window, only what holds at the start."""
     def __init__(
         self,
         *,
         site_id: builtins.str = ...,
+        start_unix_ns: builtins.int = ...,
+        end_unix_ns: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["site_id", b"site_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["end_unix_ns", b"end_unix_ns", "site_id", b"site_id", "start_unix_ns", b"start_unix_ns"]) -> None: ...
 
 Global___GetSiteFactorsRequest: typing_extensions.TypeAlias = GetSiteFactorsRequest
 
@@ -1950,15 +1971,37 @@ class GetSiteFactorsResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     FACTORS_FIELD_NUMBER: builtins.int
+    AGE_MS_FIELD_NUMBER: builtins.int
+    CARBON_MG_PER_KWH_FIELD_NUMBER: builtins.int
+    MEAN_CARBON_MG_PER_KWH_FIELD_NUMBER: builtins.int
+    PARTS_FIELD_NUMBER: builtins.int
+    age_ms: builtins.int
+    """Since they were received."""
+    carbon_mg_per_kwh: builtins.int
+    """Where they begin to count, by the forecast: at the start, or later within the window."""
+    mean_carbon_mg_per_kwh: builtins.int
+    """Of the window's known time; 0 without a window."""
     @property
-    def factors(self) -> Global___SiteFactors: ...
+    def factors(self) -> Global___SiteFactors:
+        """As they were given: those that hold at the start, or of a window the first that do."""
+
+    @property
+    def parts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___SiteFactors]:
+        """Only of a window: what holds in it, in order, each cut to where it does, beginning with
+        the carbon of that moment. What no part covers nobody has told.
+        """
+
     def __init__(
         self,
         *,
         factors: Global___SiteFactors | None = ...,
+        age_ms: builtins.int = ...,
+        carbon_mg_per_kwh: builtins.int = ...,
+        mean_carbon_mg_per_kwh: builtins.int = ...,
+        parts: collections.abc.Iterable[Global___SiteFactors] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["factors", b"factors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["factors", b"factors"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["age_ms", b"age_ms", "carbon_mg_per_kwh", b"carbon_mg_per_kwh", "factors", b"factors", "mean_carbon_mg_per_kwh", b"mean_carbon_mg_per_kwh", "parts", b"parts"]) -> None: ...
 
 Global___GetSiteFactorsResponse: typing_extensions.TypeAlias = GetSiteFactorsResponse
 

@@ -24,7 +24,7 @@ MAX_REPLICAS = 1_000_000
 IN_PHASE_FROM_SWING = 2
 """Swing class (clear) from which on replicas are taken to peak together."""
 MAX_SWING = 3
-_CLASS_ID = re.compile(r"[0-9a-fA-F]{32}")
+_ID = re.compile(r"[0-9a-fA-F]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,17 @@ def mean_of(shape: DemandShape) -> int:
 
 def parse_class_id(text: str, field: str) -> bytes:
     """Read 32 hexadecimal digits. Raises Refused (INVALID_ARGUMENT)."""
-    if not _CLASS_ID.fullmatch(text):
-        raise invalid(f"{field}: a class id is 32 hexadecimal digits, not {text[:40]!r}")
+    return _parse_id(text, "class", field)
+
+
+def parse_workload_id(text: str, field: str) -> bytes:
+    """Read 32 hexadecimal digits. Raises Refused (INVALID_ARGUMENT)."""
+    return _parse_id(text, "workload", field)
+
+
+def _parse_id(text: str, of: str, field: str) -> bytes:
+    if not _ID.fullmatch(text):
+        raise invalid(f"{field}: a {of} id is 32 hexadecimal digits, not {text[:40]!r}")
     return bytes.fromhex(text)
 
 

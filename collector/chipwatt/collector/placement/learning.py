@@ -74,6 +74,7 @@ def _windows(minute: Minute, hw_classes: Mapping[bytes, str]) -> list[WorkloadWi
             occupancy=window.occupancy,
             swing_class=window.swing_class,
             limit_mw=window.limit_mw,
+            workload_id=window.workload_id,
         )
         for window in minute.windows
         if window.class_id != NOBODY

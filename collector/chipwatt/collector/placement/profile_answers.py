@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chipwatt.collector.answering import invalid, not_found
-from chipwatt.collector.placement.demand import parse_class_id
+from chipwatt.collector.placement.demand import parse_class_id, parse_workload_id
 from chipwatt.collector.placement.phases import ClassProfile
 from chipwatt.collector.placement.profiles import MAX_HW_CLASS, MIN_WINDOWS, Profiles
 from chipwatt.v1 import placement_pb2 as pb
@@ -11,22 +11,20 @@ from chipwatt.v1 import placement_pb2 as pb
 
 def get_profile(profiles: Profiles, request: pb.GetProfileRequest) -> pb.PowerProfile:
     """Return one class, of its phases the one asked for. Raises Refused."""
-    class_id = parse_class_id(request.class_id, "class_id")
+    class_id, asked = _asked_class(profiles, request)
     _check_hw_class(request.hw_class)
     if request.phase not in pb.Phase.values():
         raise invalid(f"phase: {request.phase} is no phase")
     profile = profiles.profile(class_id, request.hw_class)
     if profile is None:
         on = f" on {request.hw_class!r}" if request.hw_class else ""
-        raise not_found(
-            f"class_id: class {request.class_id} has fewer than {MIN_WINDOWS} windows{on}"
-        )
+        raise not_found(f"{asked}: class {class_id.hex()} has fewer than {MIN_WINDOWS} windows{on}")
     message = profile_message(profile)
     if request.phase:
         kept = [level for level in message.phases if level.phase == request.phase]
         if not kept:
             name = pb.Phase.Name(request.phase).removeprefix("PHASE_").lower()
-            raise not_found(f"phase: class {request.class_id} was never seen in phase {name}")
+            raise not_found(f"phase: class {class_id.hex()} was never seen in phase {name}")
         del message.phases[:]
         message.phases.extend(kept)
     return message
@@ -62,6 +60,22 @@ def profile_message(profile: ClassProfile) -> pb.PowerProfile:
         coincidence_ppm=profile.coincidence_ppm,
         occupancy_ppm=profile.occupancy_ppm,
     )
+
+
+def _asked_class(profiles: Profiles, request: pb.GetProfileRequest) -> tuple[bytes, str]:
+    """Return the class that a request means, and the field that says so."""
+    workload_id = request.workload_id
+    if not workload_id:
+        return parse_class_id(request.class_id, "class_id"), "class_id"
+    if request.class_id:
+        raise invalid("workload_id: give it or class_id, not both")
+    class_id = profiles.class_of(parse_workload_id(workload_id, "workload_id"))
+    if class_id is None:
+        raise not_found(
+            f"workload_id: no minute of workload {workload_id} under a class has come yet; bind it "
+            "with a class_id, or ask by class_id"
+        )
+    return class_id, "workload_id"
 
 
 def _check_hw_class(hw_class: str) -> None:

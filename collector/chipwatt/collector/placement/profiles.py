@@ -14,11 +14,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from chipwatt.collector.placement import workload_classes
 from chipwatt.collector.placement.class_sums import OCCUPANCY_PARTS, POWER_CLASSES, ClassSums
 from chipwatt.collector.placement.demand import MAX_SWING
 from chipwatt.collector.placement.phases import ClassProfile, profile_of
 from chipwatt.collector.store.faults import told
 from chipwatt.collector.store.sqlite_file import connect, writing
+from chipwatt.core.coarse import NOBODY
 from chipwatt.core.columns import MAX_POWER_MW
 
 MIN_WINDOWS = 5
@@ -61,10 +63,13 @@ class WorkloadWindow:
     """0 none, 1 weak, 2 clear, 3 strong."""
     limit_mw: int
     """Power limit of all chips that the workload holds."""
+    workload_id: bytes = NOBODY
+    """Sixteen bytes; zeros: whose it is was not told."""
 
     def __post_init__(self) -> None:
-        if len(self.class_id) != 16:
-            raise ValueError(f"class id of {len(self.class_id)} bytes, not 16")
+        for name, given in (("class", self.class_id), ("workload", self.workload_id)):
+            if len(given) != 16:
+                raise ValueError(f"{name} id of {len(given)} bytes, not 16")
         if len(self.hw_class) > MAX_HW_CLASS:
             raise ValueError(f"hw_class of {len(self.hw_class)} characters, at most {MAX_HW_CLASS}")
         if not MIN_WINDOW_NS <= self.duration_ns <= MAX_WINDOW_NS:
@@ -107,7 +112,7 @@ class Profiles:
         with told(path, "open the class profiles"):
             self._connection = connect(path, create=True, write=True)
             try:
-                self._connection.executescript(_SCHEMA)
+                self._connection.executescript(_SCHEMA + workload_classes.SCHEMA)
                 kept = "SELECT class_id, hw_class, sums FROM class_profile ORDER BY 1, 2"
                 for class_id, hw_class, row in self._connection.execute(kept):
                     self._sums[class_id, hw_class] = ClassSums.unpack(row)
@@ -124,13 +129,16 @@ class Profiles:
         """
         with self._lock:
             touched: dict[_Key, ClassSums] = {}
+            seen = []
             for window in windows:
+                if window.workload_id != NOBODY:
+                    seen.append((window.workload_id, window.class_id, window.start_unix_ns))
                 for hw_class in {window.hw_class, ""}:
                     key = (window.class_id, hw_class)
                     sums = touched[key] = self._sums.setdefault(key, ClassSums())
                     sums.add(window)
             if touched or position is not None:
-                self._write(touched, self.position if position is None else position)
+                self._write(touched, seen, self.position if position is None else position)
 
     def profile(self, class_id: bytes, hw_class: str) -> ClassProfile | None:
         """Return a class on one model, or with "" on all; None: fewer than five windows."""
@@ -139,6 +147,11 @@ class Profiles:
             if sums is None or sums.windows < MIN_WINDOWS:
                 return None
             return profile_of(class_id, hw_class, sums)
+
+    def class_of(self, workload_id: bytes) -> bytes | None:
+        """Return the class of a workload that was learned of; None: it was not."""
+        with self._lock, told(self._path, "look up the class of a workload"):
+            return workload_classes.class_of(self._connection, workload_id)
 
     def all(self, hw_class: str | None = None) -> Iterator[ClassProfile]:
         """Yield every class with five windows, on one model, or None: on each; by id."""
@@ -155,7 +168,9 @@ class Profiles:
         with self._lock:
             self._connection.close()
 
-    def _write(self, touched: dict[_Key, ClassSums], position: int) -> None:
+    def _write(
+        self, touched: dict[_Key, ClassSums], seen: Iterable[workload_classes.Seen], position: int
+    ) -> None:
         forgotten = self._forget()
         rows = [
             (*key, sums.last_seen_unix_ns, sums.pack())
@@ -167,6 +182,7 @@ class Profiles:
                 "DELETE FROM class_profile WHERE class_id = ? AND hw_class = ?", forgotten
             )
             connection.executemany("REPLACE INTO class_profile VALUES (?, ?, ?, ?)", rows)
+            workload_classes.save(connection, seen)
             connection.execute("REPLACE INTO class_learned VALUES (0, ?)", (position,))
         self.position = position
 

@@ -15,7 +15,7 @@ from chipwatt.collector.placement.feedback import Feedback, Outcome
 from chipwatt.collector.placement.profile_answers import get_profile, list_profiles
 from chipwatt.collector.placement.profiles import Profiles
 from chipwatt.collector.placement.rank import Ranked, Ranker, placement_id
-from chipwatt.collector.placement.site_factors import SiteFactorsBook, check_factors
+from chipwatt.collector.placement.site_factors import SiteFactorsBook
 from chipwatt.collector.placement.topology import WHOLE_PPM, NodeKind
 from chipwatt.collector.placement.trust import Trust, provenance_message
 from chipwatt.collector.placement.whatif import what_if
@@ -98,14 +98,14 @@ class RankAnswers:
 
     def get_site_factors(self, request: pb.GetSiteFactorsRequest) -> pb.GetSiteFactorsResponse:
         self._check_site(request.site_id, "site_id")
-        factors = self._factors.get(request.site_id)
-        if factors is None:
-            raise not_found(f"site_id: nobody has given factors of {request.site_id!r} yet")
-        return pb.GetSiteFactorsResponse(factors=factors)
+        found = self._factors.get(request)
+        if found is None:
+            when = " for then" if request.start_unix_ns or request.end_unix_ns else ""
+            raise not_found(f"site_id: nobody has given factors of {request.site_id!r}{when} yet")
+        return found
 
     def put_site_factors(self, request: pb.PutSiteFactorsRequest) -> pb.PutSiteFactorsResponse:
         self._check_site(request.factors.site_id, "factors.site_id")
-        check_factors(request.factors)
         return pb.PutSiteFactorsResponse(factors=self._factors.put(request.factors))
 
     def _snapshot(self, snapshot_id: str) -> Outlook:

@@ -15,7 +15,6 @@ the decision to place it; until then it is held.
 
 from __future__ import annotations
 
-import re
 import secrets
 import threading
 from dataclasses import replace
@@ -25,7 +24,12 @@ import grpc
 
 from chipwatt.collector.answering import Refused, invalid, not_found
 from chipwatt.collector.placement.asking import horizon_of, position_of, quantile_of
-from chipwatt.collector.placement.demand import KnownProfiles, peak_of, shape_of
+from chipwatt.collector.placement.demand import (
+    KnownProfiles,
+    parse_workload_id,
+    peak_of,
+    shape_of,
+)
 from chipwatt.collector.placement.grants import heard_until_s, shortage
 from chipwatt.collector.placement.reservation import Reservation, ReservationState, grants_of
 from chipwatt.collector.placement.reservation_book import ReservationBook
@@ -45,7 +49,6 @@ DEFAULT_TTL_S = 60
 MAX_LIVE = 100_000
 MAX_LISTED = 5_000
 """As many as surely fit into a message of 4 MiB, gRPC's own limit at a client."""
-_WORKLOAD = re.compile(r"[0-9a-fA-F]{32}")
 
 
 class ReservationAnswers:
@@ -95,9 +98,7 @@ class ReservationAnswers:
 
     def commit(self, request: pb.CommitRequest) -> pb.CommitResponse:
         """Bind a held reservation to the workload that starts now."""
-        if not _WORKLOAD.fullmatch(request.workload_id):
-            raise invalid(f"workload_id: 32 hexadecimal digits, not {request.workload_id[:40]!r}")
-        workload = bytes.fromhex(request.workload_id)
+        workload = parse_workload_id(request.workload_id, "workload_id")
         with self._deciding:
             found = self._find(request.reservation_id)
             if found.state is ReservationState.HELD:

@@ -149,7 +149,7 @@ def test_commit_binds_once(hall: Hall) -> None:
     assert words.startswith(f"workload_id: {made.reservation_id} is bound")
     request.workload_id = "pod-7"
     words = refusal(Code.INVALID_ARGUMENT, hall.reservations.commit, request)
-    assert words.startswith("workload_id: 32 hexadecimal digits")
+    assert words.startswith("workload_id: a workload id is 32 hexadecimal digits")
 
 
 def test_nothing_is_committed_that_no_longer_counts(hall: Hall) -> None:
