@@ -61,7 +61,16 @@ class PlacementFacts(PlacementServiceServicer, ABC):
         self.met(request, context)
         if request.site_id not in self.factors:
             context.abort(grpc.StatusCode.NOT_FOUND, "site_id: no factors of it")
-        return pb.GetSiteFactorsResponse(factors=self.factors[request.site_id])
+        factors = self.factors[request.site_id]
+        carbon = factors.carbon_mg_per_kwh
+        answer = pb.GetSiteFactorsResponse(factors=factors, age_ms=1_500, carbon_mg_per_kwh=carbon)
+        if request.end_unix_ns:
+            answer.mean_carbon_mg_per_kwh = carbon
+            part = answer.parts.add()
+            part.CopyFrom(factors)
+            part.valid_from_unix_ns = request.start_unix_ns
+            part.valid_until_unix_ns = request.end_unix_ns
+        return answer
 
     def PutSiteFactors(self, request, context):  # type: ignore[no-untyped-def]  # noqa: N802
         self.met(request, context)

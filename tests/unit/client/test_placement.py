@@ -233,6 +233,8 @@ def test_facts(client: c.PlacementClient, server: PlacementServer) -> None:
     assert [r.WhichOneof("subject") for r in server.requests] == ["node_id", "class_id"]
     (profile,) = client.profile(KNOWN_CLASS, hw_class="h100", phase="decode").profiles
     assert profile.phases == (c.PhaseLevel("decode", 7, 1_000_000),)
+    client.profile(workload_id="cd" * 16)
+    assert server.requests[-1] == pb.GetProfileRequest(workload_id="cd" * 16)
     assert client.profiles(hw_class="h100").profiles[0].hw_class == "h100"
     assert client.feedback("p-1", "n1", capped=True, throttled_s=4) == 1
     assert server.requests[-1] == pb.SubmitFeedbackRequest(
@@ -241,18 +243,6 @@ def test_facts(client: c.PlacementClient, server: PlacementServer) -> None:
     assert [topology.version for topology in client.watch_topology()] == [1, 2]
     assert client.topology("r", depth=1, as_of_unix_ns=7).version == 3
     assert server.requests[-1] == pb.GetTopologyRequest(root_id="r", depth=1, as_of_unix_ns=7)
-
-
-def test_site_factors_are_kept(client: c.PlacementClient) -> None:
-    told = c.SiteFactors(
-        "hall", 1_120_000, carbon_mg_per_kwh=300_000, carbon_forecast=(c.CarbonForecast(1, 2),)
-    )
-    kept = client.put_site_factors(told)
-    assert kept == client.site_factors("hall")
-    assert (kept.carbon_forecast, kept.pue_ppm) == (told.carbon_forecast, 1_120_000)
-    assert kept.received_unix_ns > 0
-    with pytest.raises(c.NotKnown, match="site_id: no factors of it"):
-        client.site_factors("yard")
 
 
 def test_a_phase_or_a_state_that_is_none_is_refused_here(client: c.PlacementClient) -> None:

@@ -21,6 +21,7 @@ PAIRS: tuple[tuple[type, type], ...] = (
     (v.PowerProfile, pb.PowerProfile),
     (v.ProfilesInfo, pb.ListProfilesResponse),
     (v.SiteFactors, pb.SiteFactors),
+    (v.SiteWindow, pb.GetSiteFactorsResponse),
     (v.Selector, pb.Selector),
     (d.Demand, pb.Demand),
     (d.Objective, pb.Objective),

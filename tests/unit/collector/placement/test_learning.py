@@ -64,11 +64,25 @@ def test_every_minute_is_learned_once_over_restarts(tmp_path: Path) -> None:
     assert known(tmp_path) == {(CLASS, "hgx-h100"): 12, (CLASS, ""): 12}
 
 
+def test_the_class_of_a_workload_is_what_its_newest_minute_says(tmp_path: Path) -> None:
+    other = bytes(range(16, 32))
+    with learning(tmp_path) as (store, _):
+        say(store, 1, range(2))
+        say(store, 2, range(4), other)
+    profiles = Profiles(tmp_path / "placement.sqlite")
+    assert profiles.class_of((7).to_bytes(16)) == other
+    assert profiles.class_of((0).to_bytes(16)) is None  # the bucket
+    profiles.close()
+
+
 def test_who_has_no_class_teaches_nothing(tmp_path: Path) -> None:
     with learning(tmp_path) as (store, profiles):
         say(store, 1, range(9), NOBODY)
     assert known(tmp_path) == {}
     assert profiles.position == 9
+    again = Profiles(tmp_path / "placement.sqlite")
+    assert again.class_of((7).to_bytes(16)) is None
+    again.close()
 
 
 def test_a_store_that_began_anew_is_learned_from(tmp_path: Path) -> None:

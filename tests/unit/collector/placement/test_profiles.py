@@ -15,6 +15,7 @@ from chipwatt.collector.placement.class_sums import OCCUPANCY_PARTS, POWER_CLASS
 from chipwatt.collector.placement.demand import DemandShape, shape_of
 from chipwatt.collector.placement.phases import ClassProfile, Phase, profile_of
 from chipwatt.collector.placement.profiles import MIN_WINDOWS, Profiles, WorkloadWindow
+from chipwatt.core.coarse import NOBODY
 from chipwatt.core.columns import MAX_POWER_MW
 from chipwatt.core.tables import Array
 from chipwatt.v1 import placement_pb2 as pb
@@ -34,6 +35,7 @@ def window_of(
     swing_class: int = 0,
     hw_class: str = "a100",
     class_id: bytes = CLASS,
+    workload_id: bytes = NOBODY,
 ) -> WorkloadWindow:
     """Reduce a minute of power, as shares of the limit, to what leaves a host."""
     power = np.asarray(shares, dtype=np.float64)
@@ -52,6 +54,7 @@ def window_of(
         occupancy=tuple(parts.tolist()),
         swing_class=swing_class,
         limit_mw=limit_mw,
+        workload_id=workload_id,
     )
 
 

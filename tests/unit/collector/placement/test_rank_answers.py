@@ -177,6 +177,9 @@ def test_site_factors_are_given_back_and_count(desk: Desk) -> None:
     put = desk.answers.put_site_factors(pb.PutSiteFactorsRequest(factors=given)).factors
     got = desk.answers.get_site_factors(pb.GetSiteFactorsRequest(site_id="site")).factors
     assert got == put
+    earlier = pb.GetSiteFactorsRequest(site_id="site", start_unix_ns=1, end_unix_ns=2)
+    with pytest.raises(Refused, match=r"^site_id: nobody has given factors of 'site' for then"):
+        desk.answers.get_site_factors(earlier)
     first = ranked(desk, objective=carbon).candidates[0]
     assert pb.REASON_SITE_FACTORS_MISSING not in first.reasons
     assert first.score_ppm == 1_000_000
@@ -213,10 +216,29 @@ def test_profiles_are_served_from_five_windows_on(desk: Desk) -> None:
     assert list(listed.profiles) == [got.profile]
 
 
+def test_a_workload_is_answered_with_the_profile_of_its_class(desk: Desk) -> None:
+    name = (7).to_bytes(16)
+    ask = pb.GetProfileRequest(workload_id=name.hex(), hw_class="a100")
+    with pytest.raises(Refused, match=r"^workload_id: no minute of workload 0+7 under") as refused:
+        desk.answers.get_profile(ask)
+    assert refused.value.code is grpc.StatusCode.NOT_FOUND
+    desk.answers.profiles.learn([window_of([0.2, 0.5], workload_id=name)])
+    with pytest.raises(Refused, match=f"^workload_id: class {CLASS.hex()} has fewer than 5"):
+        desk.answers.get_profile(ask)
+    desk.answers.profiles.learn(window_of([0.2, 0.5], n) for n in range(1, 5))
+    got = desk.answers.get_profile(ask)
+    assert got.profile.class_id == CLASS.hex()
+    by_class = pb.GetProfileRequest(class_id=CLASS.hex(), hw_class="a100")
+    assert got == desk.answers.get_profile(by_class)
+
+
 @pytest.mark.parametrize(
     ("ask", "field"),
     [
         (pb.GetProfileRequest(class_id="x"), "class_id"),
+        (pb.GetProfileRequest(), "class_id"),
+        (pb.GetProfileRequest(workload_id="x"), "workload_id"),
+        (pb.GetProfileRequest(workload_id="a" * 32, class_id="b" * 32), "workload_id"),
         (pb.GetProfileRequest(class_id=CLASS.hex(), hw_class="x" * 65), "hw_class"),
         (pb.GetProfileRequest(class_id=CLASS.hex(), phase=pb.PHASE_PREFILL), "phase"),
     ],

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from chipwatt.collector.answering import Refused
 from chipwatt.collector.placement.site_factors import (
     KEPT_A_SITE,
     SiteFactorsBook,
-    carbon_mg_per_kwh,
     check_factors,
 )
 from chipwatt.core.clock import NS_PER_S, VirtualClock
@@ -30,6 +29,32 @@ def factors(carbon: int = 300_000, valid_from_unix_ns: int = 0, **more: object) 
     )
 
 
+def got(book: SiteFactorsBook, start_hours: int = 0, end_hours: int = 0) -> pb.SiteFactors | None:
+    answer = book.get(asked(start_hours, end_hours))
+    return answer.factors if answer else None
+
+
+def asked(start_hours: int = 0, end_hours: int = 0) -> pb.GetSiteFactorsRequest:
+    """Hours from the beginning; 0: now, and no end."""
+    return pb.GetSiteFactorsRequest(
+        site_id="site",
+        start_unix_ns=T0_UNIX_NS + start_hours * HOUR_NS if start_hours else 0,
+        end_unix_ns=T0_UNIX_NS + end_hours * HOUR_NS if end_hours else 0,
+    )
+
+
+@pytest.fixture(name="clock")
+def a_clock() -> VirtualClock:
+    return VirtualClock(T0_UNIX_NS)
+
+
+@pytest.fixture(name="book")
+def a_book(tmp_path: Path, clock: VirtualClock) -> Iterator[SiteFactorsBook]:
+    book = SiteFactorsBook(tmp_path / "placement.sqlite", clock.unix_ns)
+    yield book
+    book.close()
+
+
 def step(hours: int, carbon: int) -> pb.CarbonForecast:
     return pb.CarbonForecast(start_unix_ns=T0_UNIX_NS + hours * HOUR_NS, carbon_mg_per_kwh=carbon)
 
@@ -37,16 +62,16 @@ def step(hours: int, carbon: int) -> pb.CarbonForecast:
 def test_factors_hold_from_their_start_to_the_next_and_through_a_restart(tmp_path: Path) -> None:
     clock = VirtualClock(T0_UNIX_NS)
     book = SiteFactorsBook(tmp_path / "placement.sqlite", clock.unix_ns)
-    assert book.get("site") is None
+    assert got(book) is None
     kept = book.put(factors(100))
     assert kept.valid_from_unix_ns == kept.received_unix_ns == T0_UNIX_NS
     book.put(factors(200, T0_UNIX_NS + HOUR_NS))
     book.close()
     again = SiteFactorsBook(tmp_path / "placement.sqlite", clock.unix_ns)
     for carbon in (100, 200):
-        got = again.get("site")
-        assert got is not None
-        assert got.carbon_mg_per_kwh == carbon
+        now = got(again)
+        assert now is not None
+        assert now.carbon_mg_per_kwh == carbon
         clock.step_wall(HOUR_NS)
     again.close()
 
@@ -56,9 +81,9 @@ def test_of_each_site_so_many_sets_are_kept(tmp_path: Path) -> None:
     for number in range(KEPT_A_SITE + 5):
         book.put(factors(number, 1 + number))
         book.put(factors(number, 1 + number))
-    got = book.get("site")
-    assert got is not None
-    assert got.carbon_mg_per_kwh == KEPT_A_SITE + 4
+    now = got(book)
+    assert now is not None
+    assert now.carbon_mg_per_kwh == KEPT_A_SITE + 4
     (count,) = book._connection.execute("SELECT count(*) FROM site_factors").fetchone()
     assert count == KEPT_A_SITE
     book.close()
@@ -75,16 +100,111 @@ def test_energy_costs_what_the_forecast_says_while_the_workload_runs(tmp_path: P
     book.close()
 
 
-@given(st.lists(st.tuples(st.integers(1, 48), st.integers(0, 900)), max_size=8), st.integers(1, 72))
-def test_carbon_is_the_mean_over_the_hours(steps: list[tuple[int, int]], hours: int) -> None:
-    of_hour = dict(steps)
-    known = factors(500, carbon_forecast=[step(at, of_hour[at]) for at in sorted(of_hour)])
-    now, total = 500, 0
-    for hour in range(hours):
-        now = of_hour.get(hour, now)
-        total += now
-    got = carbon_mg_per_kwh(known, T0_UNIX_NS, T0_UNIX_NS + hours * HOUR_NS)
-    assert got == pytest.approx(total / hours)
+def test_a_window_is_laid_over_what_holds_without_end(
+    tmp_path: Path, book: SiteFactorsBook, clock: VirtualClock
+) -> None:
+    book.put(factors(400))
+    window = factors(
+        100,
+        T0_UNIX_NS + 2 * HOUR_NS,
+        valid_until_unix_ns=T0_UNIX_NS + 4 * HOUR_NS,
+        carbon_forecast=[step(3, 50)],
+        pue_ppm=1_000_000,
+    )
+    kept = book.put(window)
+    assert kept.valid_until_unix_ns == window.valid_until_unix_ns
+    clock.step_wall(HOUR_NS)
+    again = SiteFactorsBook(tmp_path / "placement.sqlite", clock.unix_ns)
+    answer = again.get(asked(0, 6))
+    again.close()
+    assert answer is not None
+    assert answer == book.get(asked(0, 6))
+    hours = [
+        (
+            (part.valid_from_unix_ns - T0_UNIX_NS) // HOUR_NS,
+            (part.valid_until_unix_ns - T0_UNIX_NS) // HOUR_NS,
+            part.carbon_mg_per_kwh,
+            [s.carbon_mg_per_kwh for s in part.carbon_forecast],
+        )
+        for part in answer.parts
+    ]
+    assert hours == [(1, 2, 400, []), (2, 4, 100, [50]), (4, 6, 400, [])]
+    assert answer.mean_carbon_mg_per_kwh == (400 + 100 + 50 + 400 + 400) // 5
+    assert answer.age_ms == 3_600_000
+    (cost,) = book.costs(["site"], 5 * 3_600).values()
+    assert cost.carbon == pytest.approx((400 * 1.2 * 3 + 100 + 50) / 5)
+
+
+def test_without_a_window_the_forecast_tells_of_one_moment(book: SiteFactorsBook) -> None:
+    kept = book.put(factors(400, carbon_forecast=[step(1, 200), step(2, 100)]))
+    for hours, carbon in ((0, 400), (1, 200), (5, 100)):
+        answer = book.get(asked(hours))
+        assert answer is not None
+        assert (answer.factors, answer.carbon_mg_per_kwh) == (kept, carbon)
+        assert (list(answer.parts), answer.mean_carbon_mg_per_kwh) == ([], 0)
+
+
+def test_what_nobody_told_is_a_gap(book: SiteFactorsBook, clock: VirtualClock) -> None:
+    for begin in (1, 4):
+        span = {"valid_until_unix_ns": T0_UNIX_NS + (begin + 1) * HOUR_NS}
+        book.put(factors(begin, T0_UNIX_NS + begin * HOUR_NS, **span))
+    assert got(book) is None
+    assert got(book, 2, 4) is None
+    assert book.costs(["site"], 8 * 3_600) == {}
+    answer = book.get(asked(0, 9))
+    assert answer is not None
+    assert [part.carbon_mg_per_kwh for part in answer.parts] == [1, 4]
+    assert answer.factors.carbon_mg_per_kwh == answer.carbon_mg_per_kwh == 1
+    clock.step_wall(90 * 60 * NS_PER_S)
+    assert book.costs(["site"], 3_600)["site"].carbon == pytest.approx(1.2)
+
+
+def test_what_holds_now_or_later_is_not_pushed_out(
+    book: SiteFactorsBook, clock: VirtualClock
+) -> None:
+    book.put(factors(7))
+
+    def put(hour: int) -> None:
+        at = T0_UNIX_NS + hour * HOUR_NS
+        book.put(factors(hour, at, valid_until_unix_ns=at + HOUR_NS))
+
+    for hour in range(1, KEPT_A_SITE):
+        put(hour)
+    with pytest.raises(Refused, match=r"^factors: 32 sets of this site .* kept already") as refused:
+        put(KEPT_A_SITE)
+    assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
+    put(1)
+    clock.step_wall(2 * HOUR_NS)
+    put(KEPT_A_SITE)
+    base = got(book, KEPT_A_SITE + 1)
+    assert base is not None
+    assert base.carbon_mg_per_kwh == 7
+    assert book.get(asked(1, 2)) is not None
+    clock.step_wall(HOUR_NS)
+    book.put(factors(9))
+    now = got(book, KEPT_A_SITE + 1)
+    assert now is not None
+    assert now.carbon_mg_per_kwh == 9
+
+
+@pytest.mark.parametrize(
+    ("start_unix_ns", "end_unix_ns", "field"),
+    [
+        (-1, 5, "start_unix_ns"),
+        (5, -1, "end_unix_ns"),
+        (5, 5, "end_unix_ns"),
+        (6, 5, "end_unix_ns"),
+        (0, T0_UNIX_NS, "end_unix_ns"),
+    ],
+)
+def test_times_that_are_no_window_are_refused(
+    book: SiteFactorsBook, start_unix_ns: int, end_unix_ns: int, field: str
+) -> None:
+    request = pb.GetSiteFactorsRequest(
+        site_id="site", start_unix_ns=start_unix_ns, end_unix_ns=end_unix_ns
+    )
+    with pytest.raises(Refused, match=f"^{field}:"):
+        book.get(request)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +216,13 @@ def test_carbon_is_the_mean_over_the_hours(steps: list[tuple[int, int]], hours: 
         (factors(water_ml_per_kwh=100_001), "factors.water_ml_per_kwh"),
         (factors(5_000_001), "factors.carbon_mg_per_kwh"),
         (factors(valid_from_unix_ns=-1), "factors.valid_from_unix_ns"),
+        (factors(1, 9, valid_until_unix_ns=9), "factors.valid_until_unix_ns"),
+        (factors(1, 9, valid_until_unix_ns=8), "factors.valid_until_unix_ns"),
+        (factors(1, valid_until_unix_ns=-1), "factors.valid_until_unix_ns"),
+        (
+            factors(1, 9, valid_until_unix_ns=T0_UNIX_NS, carbon_forecast=[step(0, 1)]),
+            "factors.carbon_forecast[0].start_unix_ns",
+        ),
         (factors(source="x" * 201), "factors.source"),
         (
             factors(carbon_forecast=[step(2, 1), step(2, 1)]),
@@ -108,10 +235,13 @@ def test_carbon_is_the_mean_over_the_hours(steps: list[tuple[int, int]], hours: 
         (factors(carbon_forecast=[step(n, 1) for n in range(1_001)]), "factors.carbon_forecast"),
     ],
 )
-def test_factors_out_of_range_are_refused_by_their_field(wrong: pb.SiteFactors, field: str) -> None:
+def test_factors_out_of_range_are_refused_by_their_field(
+    book: SiteFactorsBook, wrong: pb.SiteFactors, field: str
+) -> None:
     with pytest.raises(Refused) as refused:
-        check_factors(wrong)
+        book.put(wrong)
     assert str(refused.value).startswith(f"{field}:")
+    assert got(book) is None
 
 
 def test_factors_in_range_are_taken() -> None:
