@@ -1508,6 +1508,7 @@ class Reservation(google.protobuf.message.Message):
     workload_id: builtins.str
     """32 hexadecimal digits; after Commit."""
     committed_unix_ns: builtins.int
+    """Put right where the clock turns out to have been minutes ahead."""
     node_gone: builtins.bool
     """The topology has the node no longer; it counts at what is left of its ancestors."""
     @property

@@ -25,7 +25,10 @@ ORACLES = ("oracle, a node", "oracle, all")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Nodes of one kind: sums of so many servers each, as shares of one server's rating."""
+    """Nodes of one kind: sums of so many servers each, as shares of one server's rating.
+
+    Or a part of one server each, where the rating is below 1.
+    """
 
     name: str
     kind: int
@@ -68,7 +71,7 @@ def rc_like(servers: Array, groups: Sequence[Group], second: int) -> Array:
     """Return per node the sum of its servers' 99th percentiles over the last ten minutes."""
     high = np.quantile(servers[:, max(0, second - WARM_S) : second + 1], 0.99, axis=1)
     parts = [
-        high[: len(g.power) * g.members].reshape(len(g.power), g.members).sum(axis=1)
+        high[: len(g.power) * g.members].reshape(len(g.power), g.members).mean(axis=1) * g.rating
         for g in groups
     ]
     return np.concatenate(parts) * MW

@@ -27,6 +27,8 @@ import numpy as np
 from chipwatt.core.tables import Array
 
 HOUR_S = 3_600
+CHIPS = 8
+"""Of a server, all in step."""
 SHARES = {"conv": 1 / 6, "code": 1 / 3.15}
 _STRETCHES = 12
 _TOKEN_S = 0.045

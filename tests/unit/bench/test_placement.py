@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from bench.placement import __main__ as command
-from bench.placement.judge import grouped, pinball
-from bench.placement.llm_fleet import SHARES, Part, requests, servers
+from bench.placement.coverage import levels
+from bench.placement.judge import grouped, pinball, rc_like
+from bench.placement.llm_fleet import CHIPS, SHARES, Part, requests, servers
 from bench.placement.outcome import Outcome
 from bench.placement.oversubscribe import BUDGET, MOST, _policy, pooled
 from bench.placement.own_series import SeriesError, read_series
@@ -28,6 +29,19 @@ def test_groups_are_sums_of_whole_groups() -> None:
     power = np.arange(20.0).reshape(10, 2)
     (group,) = grouped(power, {"four": 4})
     np.testing.assert_array_equal(group.power, [[12, 16], [44, 48]])
+
+
+def test_levels_are_rated_by_their_chips(data_dir: Path) -> None:
+    assert data_dir.is_dir()
+    power = servers("conv", 40, seed=2)
+    chips, hosts, racks, rows = levels(power)
+    assert [g.rating * CHIPS for g in (chips, hosts, racks, rows)] == [1, 8, 64, 320]
+    assert len({g.kind for g in (chips, hosts, racks, rows)}) == 4
+    np.testing.assert_array_equal(chips.power * CHIPS, hosts.power)
+    np.testing.assert_allclose(rows.power[0], chips.power.sum(axis=0) * CHIPS, rtol=1e-5)
+    high = rc_like(power, [chips, hosts, racks, rows], 900)
+    np.testing.assert_allclose(high[:40] * CHIPS, high[40:80])
+    np.testing.assert_allclose(high[-1], high[40:80].sum())
 
 
 def test_gangs_swing_in_phase_between_their_levels() -> None:

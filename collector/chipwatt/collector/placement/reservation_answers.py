@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from chipwatt.collector.answering import Refused, invalid, not_found
+from chipwatt.collector.placement.absorption import Absorption
 from chipwatt.collector.placement.asking import horizon_of, position_of, quantile_of
 from chipwatt.collector.placement.demand import (
     KnownProfiles,
@@ -30,7 +31,7 @@ from chipwatt.collector.placement.demand import (
     peak_of,
     shape_of,
 )
-from chipwatt.collector.placement.grants import heard_until_s, shortage
+from chipwatt.collector.placement.grants import shortage
 from chipwatt.collector.placement.reservation import Reservation, ReservationState, grants_of
 from chipwatt.collector.placement.reservation_book import ReservationBook
 from chipwatt.collector.placement.topology import Topology
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from chipwatt.collector.placement.outlook import Outlook
     from chipwatt.collector.placement.outlooks import Outlooks
 
-ABSORB_S = 120
 MAX_KEY = 128
 MAX_TTL_S = 86_400
 DEFAULT_TTL_S = 60
@@ -59,12 +59,11 @@ class ReservationAnswers:
         book: ReservationBook,
         outlooks: Outlooks,
         profiles: KnownProfiles,
-        absorb_s: int = ABSORB_S,
     ) -> None:
         self._book = book
         self._outlooks = outlooks
         self._profiles = profiles
-        self._absorb_s = absorb_s
+        self._absorption = Absorption(book)
         self._deciding = threading.Lock()
         """Held while a reservation is made or changed. Taken before the outlooks' own lock."""
 
@@ -74,7 +73,7 @@ class ReservationAnswers:
         Once a second; never from within ``Outlooks``, whose lock comes after ours.
         """
         with self._deciding:
-            self._absorb(outlook)
+            self._absorption.tick(outlook)
             self._book.upkeep()
 
     def reserve(self, request: pb.ReserveRequest) -> pb.ReserveResponse:
@@ -202,27 +201,6 @@ class ReservationAnswers:
             created_unix_ns=now_unix_ns,
             expires_unix_ns=now_unix_ns + ttl_s * NS_PER_S,
             grants=tuple((topology.nodes[at].id, mw) for at, mw in grants.items()),
-        )
-
-    def _absorb(self, outlook: Outlook) -> None:
-        wait_ns = self._absorb_s * NS_PER_S
-        due = [
-            reservation
-            for reservation in self._book.live()
-            if reservation.state is ReservationState.COMMITTED
-            and reservation.committed_unix_ns + wait_ns <= outlook.as_of_unix_ns
-            and reservation.node_id in outlook.topology.index
-        ]
-        if not due:
-            return
-        topology, now_unix_ns = outlook.topology, self._book.now_unix_ns()
-        until_s = heard_until_s(topology, outlook.newest_s[topology.hosts])
-        self._book.keep(
-            *(
-                replace(of, state=ReservationState.ABSORBED, ended_unix_ns=now_unix_ns)
-                for of in due
-                if until_s[topology.index[of.node_id]] * NS_PER_S >= of.committed_unix_ns + wait_ns
-            )
         )
 
     def _find(self, reservation_id: str) -> Reservation:

@@ -85,7 +85,7 @@ class Hall:
         """Start as a process would: from the files and the newest state."""
         file = TopologyFile(self.path)
         database = self.folder / "placement.sqlite"
-        self.book = ReservationBook(database, self.clock.unix_ns)
+        self.book = ReservationBook(database, self.clock.unix_ns, self.clock.mono_ns)
         self.outlooks = Outlooks(
             self.latest, self.clock.unix_ns, file=file, reserved_mw=self.book.reserved_mw
         )

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import grpc
-import numpy as np
 import pytest
 
 from chipwatt.collector.answering import Refused
-from chipwatt.collector.placement.reservation_answers import ABSORB_S, MAX_LISTED, MAX_TTL_S
+from chipwatt.collector.placement.absorption import ABSORB_S
+from chipwatt.collector.placement.reservation_answers import MAX_LISTED, MAX_TTL_S
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.v1 import placement_pb2 as pb
 from unit.collector.placement.hall import Hall, W, a_request, topology_text
@@ -234,37 +234,6 @@ def state_of(hall: Hall, of: pb.Reservation) -> int:
     found = hall.book.by_id(of.reservation_id)
     assert found is not None
     return int(found.state)
-
-
-def test_two_minutes_of_telemetry_after_commit_absorb(hall: Hall) -> None:
-    hall.run(3, 100, 100, 100, 100)
-    made = committed(hall)
-    hall.run(ABSORB_S - 1, 200, 100, 100, 100)
-    assert state_of(hall, made) == pb.RESERVATION_STATE_COMMITTED
-    outlook = hall.run(1, 200, 100, 100, 100)
-    assert state_of(hall, made) == pb.RESERVATION_STATE_ABSORBED
-    # Whenever the reservation stops to count, the telemetry that it gives way to counts.
-    position = outlook.topology.index["h0"]
-    assert outlook.history(np.array([position]))[0, -ABSORB_S:].min() == 200 * W
-    assert not hall.outlooks.latest().reserved_mw.any()
-    assert states(hall, pb.RESERVATION_STATE_ABSORBED) == ["key"]
-    request = pb.ReleaseRequest(reservation_id=made.reservation_id)
-    assert hall.reservations.release(request).reservation.state == pb.RESERVATION_STATE_RELEASED
-
-
-@pytest.mark.parametrize("silent_s", [1, 40])
-def test_without_telemetry_of_the_node_time_absorbs_nothing(hall: Hall, silent_s: int) -> None:
-    hall.run(3, 100, 100, 100, 100)
-    made, other = committed(hall), committed(hall, "other", "h1")
-    rack = committed(hall, "rack", "r0")
-    hall.run(ABSORB_S - 1, 100, 200, 100, 100)
-    hall.run(silent_s, None, 200, 100, 100)
-    assert state_of(hall, made) == pb.RESERVATION_STATE_COMMITTED
-    assert state_of(hall, rack) == pb.RESERVATION_STATE_COMMITTED
-    assert state_of(hall, other) == pb.RESERVATION_STATE_ABSORBED
-    hall.run(1, 200, 200, 100, 100)
-    assert state_of(hall, made) == pb.RESERVATION_STATE_ABSORBED
-    assert state_of(hall, rack) == pb.RESERVATION_STATE_ABSORBED
 
 
 def test_a_node_that_is_gone_counts_above_until_it_is_released(hall: Hall) -> None:
