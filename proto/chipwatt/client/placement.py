@@ -107,9 +107,10 @@ class PlacementClient(SiteClient):
             (read(v.PowerProfile, response.profile),), read(v.Provenance, response.provenance)
         )
 
-    def profiles(self, *, hw_class: str = "") -> v.ProfilesInfo:
-        """Return every profile with enough windows behind it."""
+    def profiles(self, *, hw_class: str = "", phase: str = "") -> v.ProfilesInfo:
+        """Return every profile with enough windows behind it, or those seen in a phase."""
         request = asked(pb.ListProfilesRequest, hw_class=hw_class)
+        _put_word(request, "phase", phase)
         return read(v.ProfilesInfo, self._call(self._placement.ListProfiles, request))
 
     def rank(

@@ -926,13 +926,17 @@ class ListProfilesRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     HW_CLASS_FIELD_NUMBER: builtins.int
+    PHASE_FIELD_NUMBER: builtins.int
     hw_class: builtins.str
+    phase: Global___Phase.ValueType
+    """Only classes that were seen in it, and of their phases this one alone."""
     def __init__(
         self,
         *,
         hw_class: builtins.str = ...,
+        phase: Global___Phase.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["hw_class", b"hw_class"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["hw_class", b"hw_class", "phase", b"phase"]) -> None: ...
 
 Global___ListProfilesRequest: typing_extensions.TypeAlias = ListProfilesRequest
 

@@ -236,6 +236,8 @@ def test_facts(client: c.PlacementClient, server: PlacementServer) -> None:
     client.profile(workload_id="cd" * 16)
     assert server.requests[-1] == pb.GetProfileRequest(workload_id="cd" * 16)
     assert client.profiles(hw_class="h100").profiles[0].hw_class == "h100"
+    client.profiles(phase="idle")
+    assert server.requests[-1] == pb.ListProfilesRequest(phase=pb.PHASE_IDLE)
     assert client.feedback("p-1", "n1", capped=True, throttled_s=4) == 1
     assert server.requests[-1] == pb.SubmitFeedbackRequest(
         placement_id="p-1", chosen_host_id="n1", capped=True, throttled_s=4

@@ -13,27 +13,27 @@ def get_profile(profiles: Profiles, request: pb.GetProfileRequest) -> pb.PowerPr
     """Return one class, of its phases the one asked for. Raises Refused."""
     class_id, asked = _asked_class(profiles, request)
     _check_hw_class(request.hw_class)
-    if request.phase not in pb.Phase.values():
-        raise invalid(f"phase: {request.phase} is no phase")
+    _check_phase(request.phase)
     profile = profiles.profile(class_id, request.hw_class)
     if profile is None:
         on = f" on {request.hw_class!r}" if request.hw_class else ""
         raise not_found(f"{asked}: class {class_id.hex()} has fewer than {MIN_WINDOWS} windows{on}")
     message = profile_message(profile)
-    if request.phase:
-        kept = [level for level in message.phases if level.phase == request.phase]
-        if not kept:
-            name = pb.Phase.Name(request.phase).removeprefix("PHASE_").lower()
-            raise not_found(f"phase: class {class_id.hex()} was never seen in phase {name}")
-        del message.phases[:]
-        message.phases.extend(kept)
+    if not _narrowed(message, request.phase):
+        name = pb.Phase.Name(request.phase).removeprefix("PHASE_").lower()
+        raise not_found(f"phase: class {class_id.hex()} was never seen in phase {name}")
     return message
 
 
 def list_profiles(profiles: Profiles, request: pb.ListProfilesRequest) -> list[pb.PowerProfile]:
-    """Return every class, on the hardware asked for or on each; by id. Raises Refused."""
+    """Return every class, on the hardware asked for or on each; by id. Raises Refused.
+
+    Of a phase those that were seen in it.
+    """
     _check_hw_class(request.hw_class)
-    return [profile_message(profile) for profile in profiles.all(request.hw_class or None)]
+    _check_phase(request.phase)
+    messages = (profile_message(profile) for profile in profiles.all(request.hw_class or None))
+    return [message for message in messages if _narrowed(message, request.phase)]
 
 
 def profile_message(profile: ClassProfile) -> pb.PowerProfile:
@@ -76,6 +76,21 @@ def _asked_class(profiles: Profiles, request: pb.GetProfileRequest) -> tuple[byt
             "with a class_id, or ask by class_id"
         )
     return class_id, "workload_id"
+
+
+def _narrowed(message: pb.PowerProfile, phase: pb.Phase.ValueType) -> bool:
+    """Leave a profile one phase, or with none asked for all; return whether it has any left."""
+    if not phase:
+        return True
+    kept = [level for level in message.phases if level.phase == phase]
+    del message.phases[:]
+    message.phases.extend(kept)
+    return bool(kept)
+
+
+def _check_phase(phase: int) -> None:
+    if phase not in pb.Phase.values():
+        raise invalid(f"phase: {phase} is no phase")
 
 
 def _check_hw_class(hw_class: str) -> None:

@@ -214,6 +214,12 @@ def test_profiles_are_served_from_five_windows_on(desk: Desk) -> None:
     assert [p.hw_class for p in listed.profiles] == ["", "a100"]
     listed = desk.answers.list_profiles(pb.ListProfilesRequest(hw_class="a100"))
     assert list(listed.profiles) == [got.profile]
+    in_phase = pb.ListProfilesRequest(hw_class="a100", phase=pb.PHASE_DECODE)
+    assert list(desk.answers.list_profiles(in_phase).profiles) == [one.profile]
+    in_phase.phase = pb.PHASE_TRAIN_COMM
+    assert not desk.answers.list_profiles(in_phase).profiles
+    with pytest.raises(Refused, match=r"^phase: 99 is no phase"):
+        desk.answers.list_profiles(pb.ListProfilesRequest(phase=pb.Phase.ValueType(99)))
 
 
 def test_a_workload_is_answered_with_the_profile_of_its_class(desk: Desk) -> None:
