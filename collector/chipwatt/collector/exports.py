@@ -37,11 +37,14 @@ class WorkloadsOut:
         self._config = config
         self._store = store
         self._clock = clock
+        self._folder = config.store_config().path / "otlp"
         self._budget: Budget | None = None
         self._noise = discrete_laplace() if config.privacy.tier is Tier.DP else None
         if self._noise is not None:
             path = config.state_dir / "privacy.sqlite"
-            self._budget = Budget(path, config.privacy.dp_daily_epsilon)
+            has_exported = any(self._folder.glob("*.workloads"))
+            lost_unix_ns = clock.unix_ns() if has_exported else None
+            self._budget = Budget(path, config.privacy.dp_daily_epsilon, lost_unix_ns)
 
     def work(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """Yield what is to run, with its name."""
@@ -51,7 +54,6 @@ class WorkloadsOut:
             namespace=config.otlp.namespace,
             tier=config.privacy.tier,
         )
-        folder = config.store_config().path / "otlp"
         for destination in config.otlp.destinations():
             name = destination.name or "default"
             export = WorkloadExport(
@@ -60,7 +62,7 @@ class WorkloadsOut:
                 encoder,
                 Sender(destination),
                 self._names,
-                folder / f"{name}.workloads",
+                self._folder / f"{name}.workloads",
             )
             yield f"workloads to {name}", export.run()
 

@@ -10,6 +10,10 @@ from chipwatt.collector.store.contract import Totals
 from chipwatt.v1 import query_pb2
 
 _U64 = (1 << 64) - 1
+_FOLLOWS_POWER = (
+    *("root_energy_j", "root_energy_rest_uj", "ledger_hole_uj", "ledger_twice_uj"),
+    "store_bytes",
+)
 
 
 class IngestCounts(Protocol):
@@ -91,3 +95,15 @@ def status_message(
         damaged=damaged,
         streams_shed=streams_shed,
     )
+
+
+def without_energy(
+    status: query_pb2.GetCollectorStatusResponse,
+) -> query_pb2.GetCollectorStatusResponse:
+    """Return a status without what moves with power, for whoever may see no exact energy.
+
+    In a small fleet the sum over all chips, asked for again and again, is the trace of one.
+    """
+    for name in _FOLLOWS_POWER:
+        status.ClearField(name)
+    return status
