@@ -34,6 +34,7 @@ from chipwatt.collector.listening import (
     is_private,
     make_server,
     server_credentials,
+    trust_domain,
 )
 from chipwatt.collector.metrics_out import MetricsOut
 from chipwatt.collector.otlp.export import Exporter, together
@@ -104,6 +105,7 @@ class Collector:
         guard = Guard(
             audit,
             any_peer=config.insecure_plaintext_over_network,
+            trust_domain=trust_domain(config.tls),
             calls_per_source=config.access.calls_per_source,
             unix_ns=self._clock.unix_ns,
         )
