@@ -154,7 +154,8 @@ def test_an_unknown_parent_in_the_topology_names_file_and_line(tmp_path: Path) -
 
 def test_an_otlp_endpoint_that_refuses_delays_no_ack(tmp_path: Path, tree: PowercapTree) -> None:
     otlp = {"endpoint": f"http://127.0.0.1:{free_port()}", "interval": "1s", "settle": "0s"}
-    with Collector(tmp_path / "collector", settings={"otlp": otlp}) as collector:
+    own = {"otlp": otlp, "privacy": {"egress": "operator"}}
+    with Collector(tmp_path / "collector", settings=own) as collector:
         with (
             collector.client() as client,
             Agent(tmp_path / "agent", collector.address, settings(tree)) as agent,

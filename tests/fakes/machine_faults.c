@@ -130,18 +130,22 @@ static void keep_inode(const char *path) {  /* so that its number is not given t
   if (link(path, kept) != 0) return;
 }
 
+/* A file that can be read is read through its own descriptor: closing another one of the same
+ * file gives up the locks that SQLite holds on it. */
 static void keep_content(int fd, unsigned long inode) {
   char scratch[PATH_MAX], kept[PATH_MAX], source[64];
   static __thread char buffer[1 << 16];
   snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
   snprintf(scratch, sizeof scratch, "%s/new-%lu-%d", control->durable, inode, (int)getpid());
   snprintf(kept, sizeof kept, "%s/data-%lu", control->durable, inode);
-  int from = (int)syscall(SYS_openat, AT_FDCWD, source, O_RDONLY | O_CLOEXEC, 0);
+  int reads = (fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY;
+  int from = reads ? fd : (int)syscall(SYS_openat, AT_FDCWD, source, O_RDONLY | O_CLOEXEC, 0);
   int to = (int)syscall(SYS_openat, AT_FDCWD, scratch, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  long got;
-  while (from >= 0 && to >= 0 && (got = syscall(SYS_read, from, buffer, sizeof buffer)) > 0)
+  long got, at = 0;
+  for (; from >= 0 && to >= 0 && (got = syscall(SYS_pread64, from, buffer, sizeof buffer, at)) > 0;
+       at += got)
     syscall(SYS_write, to, buffer, got);
-  syscall(SYS_close, from);
+  if (!reads) syscall(SYS_close, from);
   syscall(SYS_close, to);
   syscall(SYS_rename, scratch, kept);
 }

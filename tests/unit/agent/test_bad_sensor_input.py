@@ -193,7 +193,7 @@ def test_a_counter_that_is_stuck_while_its_sibling_moves(powercap: PowercapTree)
 
     lines = list(sense(source_of(powercap), 60 * S, at).lines.values())
     suspect = [bool(w.flags & Flag.SUSPECT) for w in lines[0].windows]
-    assert suspect == [False, False, True, True, False, False]
+    assert suspect == [False, False, True, False, False], "one long window while it stood still"
     assert not any(w.flags & Flag.SUSPECT for w in lines[1].windows)
     for line in lines:
         assert abs(line.known_uj - stuck.true_uj) <= 62, "what it owed comes when it moves again"

@@ -38,6 +38,8 @@ class Dictionary:
             "SELECT host, name, first_seen, last_seen, agent_version, clock_offset "
             "FROM host ORDER BY id"
         ):
+            if None in row:
+                raise ValueError("a host without a name")
             self._append_host(HostRow(*row))
         for host, kind, ordinal, uid in connection.execute(
             "SELECT host, kind, ordinal, uid FROM device ORDER BY id"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chipwatt.collector.store.config import DAY_NS, HOUR_NS
 from chipwatt.collector.store.sqlite_store import SqliteStore
-from chipwatt.core.errors import ChipwattError
+from chipwatt.core.errors import ChipwattError, StoreError
 from chipwatt.core.model import GapReason
 from unit.collector.store.batches import DAY0_UNIX_NS, FakeHost, config
 
@@ -186,6 +186,21 @@ def test_a_damaged_status_costs_only_itself(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_host_of_nulls_is_told_in_a_sentence(tmp_path: Path) -> None:
+    store, _ = an_hour(tmp_path / "store")
+    store.close()
+    path = tmp_path / "store" / "catalogue.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(host)")]
+        with connection:
+            connection.execute("CREATE TABLE other AS SELECT * FROM host")
+            connection.execute("DROP TABLE host")
+            connection.execute("ALTER TABLE other RENAME TO host")
+            connection.execute(f"UPDATE host SET {columns[1]} = NULL, last_seen = NULL")
+    with pytest.raises(StoreError, match="damaged"):
+        SqliteStore(config(tmp_path / "store"))
+
+
 def test_a_table_that_can_be_done_without_begins_anew(tmp_path: Path) -> None:
     store, host = an_hour(tmp_path / "store")
     store.close()
@@ -252,7 +267,7 @@ def test_whatever_happens_to_a_file_of_blocks_nothing_is_lost_in_silence(
     store.close()
 
 
-@settings(max_examples=15, deadline=None, phases=[Phase.generate])
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])
 @spoiled
 def test_whatever_happens_to_the_catalogue_is_told_in_a_sentence(
     whole: tuple[Path, FakeHost], tmp_path_factory: pytest.TempPathFactory, seed: int, how: str
