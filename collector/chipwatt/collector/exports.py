@@ -15,6 +15,7 @@ from chipwatt.collector.otlp.export import Exporter
 from chipwatt.collector.otlp.sender import Sender
 from chipwatt.collector.otlp.workloads import Policy, WorkloadEncoder, WorkloadExport
 from chipwatt.collector.store.sqlite_store import SqliteStore
+from chipwatt.core.addresses import is_loopback
 from chipwatt.core.clock import Clock
 
 
@@ -24,6 +25,16 @@ def chip_exports(config: CollectorConfig, store: SqliteStore, clock: Clock) -> l
     return [
         Exporter(store, config.otlp, destination, clock=clock, tier=tier, folder=folder)
         for destination in config.otlp.destinations()
+    ]
+
+
+def plain_text_warnings(config: CollectorConfig) -> list[str]:
+    """Return a sentence for each receiver to which metrics travel in plain text."""
+    return [
+        f"otlp: {each.endpoint}: what leaves can be read on its way, headers too; "
+        "use https://, or a receiver on this machine that passes it on"
+        for each in config.otlp.destinations()
+        if not each.is_tls() and not is_loopback(each.address()[0])
     ]
 
 
