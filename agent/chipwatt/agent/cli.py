@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return _show(config, str(args.config or "defaults"), check=args.check)
     from chipwatt.agent.daemon import serve
 
+    os.umask(0o077)  # as under the unit: what is written here is for this user alone
     serve(config, until_delivered=args.until_delivered)
     return 0
 

@@ -104,6 +104,9 @@ async def serve(path: Path, group: str, bindings: Bindings) -> grpc.aio.Server:
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_concurrent_streams", 16),
+            # Who connects and says nothing gives the descriptor back.
+            ("grpc.server_handshake_timeout_ms", 5_000),
+            ("grpc.max_connection_idle_ms", 60_000),
         ]
     )
     workload_pb2_grpc.add_WorkloadServiceServicer_to_server(WorkloadServicer(bindings), server)

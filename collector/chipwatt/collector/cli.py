@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         print("ok")
         return 0
     log.setup(config.log)
+    os.umask(0o077)  # as under the unit: what is written here is for this user alone
 
     def ready(address: str) -> None:
         line = json.dumps({"listening": address, "pid": os.getpid()})

@@ -15,6 +15,7 @@ from chipwatt.collector.otlp.export import Exporter
 from chipwatt.collector.otlp.sender import Sender
 from chipwatt.collector.otlp.workloads import Policy, WorkloadEncoder, WorkloadExport
 from chipwatt.collector.store.sqlite_store import SqliteStore
+from chipwatt.core.addresses import is_loopback
 from chipwatt.core.clock import Clock
 
 
@@ -24,6 +25,16 @@ def chip_exports(config: CollectorConfig, store: SqliteStore, clock: Clock) -> l
     return [
         Exporter(store, config.otlp, destination, clock=clock, tier=tier, folder=folder)
         for destination in config.otlp.destinations()
+    ]
+
+
+def plain_text_warnings(config: CollectorConfig) -> list[str]:
+    """Return a sentence for each receiver to which metrics travel in plain text."""
+    return [
+        f"otlp: {each.endpoint}: what leaves can be read on its way, headers too; "
+        "use https://, or a receiver on this machine that passes it on"
+        for each in config.otlp.destinations()
+        if not each.is_tls() and not is_loopback(each.address()[0])
     ]
 
 
@@ -37,11 +48,14 @@ class WorkloadsOut:
         self._config = config
         self._store = store
         self._clock = clock
+        self._folder = config.store_config().path / "otlp"
         self._budget: Budget | None = None
         self._noise = discrete_laplace() if config.privacy.tier is Tier.DP else None
         if self._noise is not None:
             path = config.state_dir / "privacy.sqlite"
-            self._budget = Budget(path, config.privacy.dp_daily_epsilon)
+            has_exported = any(self._folder.glob("*.workloads"))
+            lost_unix_ns = clock.unix_ns() if has_exported else None
+            self._budget = Budget(path, config.privacy.dp_daily_epsilon, lost_unix_ns)
 
     def work(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """Yield what is to run, with its name."""
@@ -51,7 +65,6 @@ class WorkloadsOut:
             namespace=config.otlp.namespace,
             tier=config.privacy.tier,
         )
-        folder = config.store_config().path / "otlp"
         for destination in config.otlp.destinations():
             name = destination.name or "default"
             export = WorkloadExport(
@@ -60,7 +73,7 @@ class WorkloadsOut:
                 encoder,
                 Sender(destination),
                 self._names,
-                folder / f"{name}.workloads",
+                self._folder / f"{name}.workloads",
             )
             yield f"workloads to {name}", export.run()
 

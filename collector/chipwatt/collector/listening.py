@@ -17,7 +17,7 @@ from chipwatt.collector.ingest.servicer import SERVER_OPTIONS
 from chipwatt.core import log
 from chipwatt.core.addresses import is_loopback, split_address
 from chipwatt.core.clock import NS_PER_MS
-from chipwatt.core.errors import ChipwattError, ConfigError
+from chipwatt.core.errors import CertificateError, ChipwattError, ConfigError
 from chipwatt.core.tls import Material, Renewals
 
 KEEPALIVE_MS = 15_000
@@ -125,6 +125,22 @@ def server_credentials(tls: TlsConfig, *, shown: bool = True) -> grpc.ServerCred
 def _as_grpc(material: Material) -> grpc.ServerCertificateConfiguration:
     pair = (material.key, material.cert)
     return grpc.ssl_server_certificate_configuration([pair], material.ca)
+
+
+def trust_domain(tls: TlsConfig) -> str:
+    """Return the domain in the SPIFFE id of the collector's own certificate; empty: it has none.
+
+    One authority may sign for several, and an operator of one is nobody in another.
+    """
+    if tls.cert is None:
+        return ""
+    need_certificates()
+    from chipwatt.core.certificate import holder_of, read_certificate
+
+    try:
+        return holder_of(read_certificate(tls.cert)).domain
+    except CertificateError:  # what cannot be read at all is told where it is used
+        return ""
 
 
 def is_private(config: CollectorConfig) -> bool:

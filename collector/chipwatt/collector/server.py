@@ -25,7 +25,7 @@ from chipwatt.collector.config import CollectorConfig
 from chipwatt.collector.egress.config import Tier
 from chipwatt.collector.egress.policy import LOUD
 from chipwatt.collector.enrolment.assembly import Enrolment
-from chipwatt.collector.exports import WorkloadsOut, chip_exports
+from chipwatt.collector.exports import WorkloadsOut, chip_exports, plain_text_warnings
 from chipwatt.collector.ingest.servicer import Ingest
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.listening import (
@@ -34,6 +34,7 @@ from chipwatt.collector.listening import (
     is_private,
     make_server,
     server_credentials,
+    trust_domain,
 )
 from chipwatt.collector.metrics_out import MetricsOut
 from chipwatt.collector.otlp.export import Exporter, together
@@ -97,13 +98,15 @@ class Collector:
     async def _open(self) -> None:
         config, stack = self._config, self._stack
         file = None if config.topology is None else TopologyFile(config.topology)
-        for warning in topology_warnings(file.topology if file else None):
+        topology = file.topology if file else None
+        for warning in topology_warnings(topology) + plain_text_warnings(config):
             _log.warning(warning)
         audit = AuditLog(config.state_dir, unix_ns=self._clock.unix_ns)
         stack.callback(audit.close)
         guard = Guard(
             audit,
             any_peer=config.insecure_plaintext_over_network,
+            trust_domain=trust_domain(config.tls),
             calls_per_source=config.access.calls_per_source,
             unix_ns=self._clock.unix_ns,
         )
@@ -277,7 +280,7 @@ def check(config: CollectorConfig) -> list[str]:
     Enrolment(config).check()
     for destination in config.otlp.destinations():
         link_to(destination)
-    return topology_warnings(topology)
+    return topology_warnings(topology) + plain_text_warnings(config)
 
 
 def topology_warnings(topology: Topology | None) -> list[str]:

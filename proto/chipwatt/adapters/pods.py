@@ -69,16 +69,17 @@ def follow(agent: Agent, wanted: Sequence[Binding]) -> Changes:
     """Let the agent's bindings of pods be these; others are left alone."""
     known = {binding.workload_id: binding for binding in agent.bindings()}
     changed = [binding for binding in wanted if known.get(binding.workload_id) != binding]
-    for binding in changed:
-        agent.bind(binding)
     stay = {binding.workload_id for binding in wanted}
     gone = [
         workload_id
         for workload_id, binding in known.items()
         if binding.cgroup.startswith(_OURS) and workload_id not in stay
     ]
+    # First who has gone, so that a full agent has room and no chip is shared with the dead.
     for workload_id in gone:
         agent.unbind(workload_id)
+    for binding in changed:
+        agent.bind(binding)
     return Changes(len(changed), len(gone))
 
 

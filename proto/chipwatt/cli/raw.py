@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
                     names = [head[name] for name in _HEADER[1:-1]]
                     rows = zip(pairs[::2], pairs[1::2], strict=True)
                     writer.writerows((mono_ns, *names, value) for mono_ns, value in rows)
+    except BrokenPipeError:  # whoever reads our output has had enough
+        raise
     except OSError as error:
         raise NoRawReadings(
             f"{args.socket}: no raw readings: {error.strerror or error}; set sensing.raw_socket "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 import tomllib
 from pathlib import Path
@@ -69,6 +70,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until told to stop, then sum up."""
+    os.umask(0o077)
     options.duration_ns(args.window)
     agent_settings = _agent_settings(args)
     with Station(args.state_dir) as station, Interrupts() as stop:

@@ -111,5 +111,5 @@ def _check_cgroup(path: str) -> None:
     parts = PurePosixPath(path).parts
     if len(path) > MAX_CGROUP or not path.isprintable():
         raise ValueError(f"cgroup: longer than {MAX_CGROUP} characters, or not printable")
-    if path.startswith("/") or ".." in parts:
+    if path.startswith("/") or ".." in parts or (path and not parts):
         raise ValueError("cgroup: give it below the cgroup file system, as system.slice/job.scope")

@@ -10,6 +10,7 @@ from chipwatt.adapters.gpus import Gpus
 from chipwatt.adapters.pods import Changes
 from chipwatt.client.kubelet import Kubelet, KubeletUnreachable, PodDevices
 from chipwatt.core.coarse import NOBODY
+from chipwatt.core.errors import ChipwattError
 from chipwatt.core.workload import Binding, parse_holding, parse_id
 from fakes.kubelet import kubelet, listing
 
@@ -33,6 +34,10 @@ class Agent:
 
     def bindings(self) -> list[Binding]:
         return list(self.bound.values())
+
+
+class AgentFull(ChipwattError):
+    pass
 
 
 @pytest.fixture
@@ -90,3 +95,16 @@ def test_the_agent_follows_the_pods_and_others_are_left_alone() -> None:
 def test_a_node_without_logs_has_no_pods(tmp_path: Path) -> None:
     held = [PodDevices("a", "b", ())]
     assert pods.bindings_of(held, GPUS, {}, tmp_path / "none", tmp_path) == []
+
+
+def test_who_has_gone_makes_room_for_who_has_come() -> None:
+    class Full(Agent):
+        def bind(self, binding: Binding) -> bool:
+            if len(self.bound) >= 1:
+                raise AgentFull
+            return super().bind(binding)
+
+    old, new = (Binding(parse_id(uid), cgroup=f"kubepods/{uid}") for uid in (OLD, ONE))
+    agent = Full(old)
+    assert pods.follow(agent, [new]) == Changes(bound=1, unbound=1)
+    assert agent.bindings() == [new]

@@ -9,7 +9,7 @@ import pytest
 
 from chipwatt.collector.config import CollectorConfig
 from chipwatt.collector.egress.config import PrivacyConfig
-from chipwatt.collector.exports import WorkloadsOut, chip_exports
+from chipwatt.collector.exports import WorkloadsOut, chip_exports, plain_text_warnings
 from chipwatt.collector.otlp.config import OtlpConfig
 from chipwatt.collector.prometheus.config import PrometheusConfig
 from chipwatt.collector.store.config import StoreConfig
@@ -51,3 +51,13 @@ def test_nothing_finer_than_a_minute_but_for_an_operator() -> None:
         )
     CollectorConfig(otlp=fine, privacy=PrivacyConfig(egress="operator"))
     CollectorConfig(otlp=replace(fine, endpoint=""))
+
+
+def test_plain_text_to_another_machine_is_told() -> None:
+    here, far, safe = "http://[::1]:4317", "http://192.0.2.5:4317", "https://192.0.2.5:4317"
+    told = [
+        plain_text_warnings(CollectorConfig(otlp=OtlpConfig(endpoint=endpoint)))
+        for endpoint in (here, far, safe, "")
+    ]
+    assert [len(warnings) for warnings in told] == [0, 1, 0, 0]
+    assert "http://192.0.2.5:4317: what leaves can be read on its way" in told[1][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from chipwatt.client import CollectorClient, channel
 from chipwatt.collector.config import TlsConfig
+from chipwatt.collector.listening import trust_domain
 from chipwatt.core.authority import Authority
 from chipwatt.core.certificate import Holder
-from chipwatt.core.errors import CollectorUnreachable
+from chipwatt.core.errors import ChipwattError, CollectorUnreachable
 from chipwatt.core.tls import TlsFiles
 from unit.collector.test_server import ask, settings
 
@@ -50,3 +52,27 @@ def test_renewed_certificates_serve_without_a_restart(
 
     tls = TlsConfig(files.ca, files.cert, files.key)
     assert ask(replace(settings(tmp_path), tls=tls), question) == 0
+
+
+def test_who_is_of_another_domain_of_the_same_authority_is_nobody(tmp_path: Path) -> None:
+    authority = Authority.create("test.example")
+    ours = authority.issue(Holder("test.example", "collector", "x"), ["127.0.0.1"])
+    ours.save(tmp_path / "ours")
+    files = TlsFiles.in_bundle(tmp_path / "ours")
+
+    def question(domain: str) -> Callable[[str], int]:
+        authority.issue(Holder(domain, "operator", "x")).save(tmp_path / domain)
+        mine = TlsFiles.in_bundle(tmp_path / domain)
+
+        def asked(address: str) -> int:
+            reader = CollectorClient(address, ca=mine.ca, cert=mine.cert, key=mine.key)
+            with reader as client:
+                return client.status().connected
+
+        return asked
+
+    config = replace(settings(tmp_path), tls=TlsConfig(files.ca, files.cert, files.key))
+    assert ask(config, question("test.example")) == 0
+    with pytest.raises(ChipwattError, match="names no role"):
+        ask(config, question("other.example"))
+    assert trust_domain(TlsConfig()) == ""

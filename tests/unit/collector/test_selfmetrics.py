@@ -6,7 +6,7 @@ from dataclasses import fields
 from chipwatt.client import messages
 from chipwatt.collector.ingest.counters import IngestCounters
 from chipwatt.collector.otlp.export import ExportStatus
-from chipwatt.collector.selfmetrics import status_message
+from chipwatt.collector.selfmetrics import status_message, without_energy
 from chipwatt.collector.store.contract import Totals
 from chipwatt.collector.store.ledger import EnergyCheck
 from chipwatt.v1 import query_pb2
@@ -41,3 +41,13 @@ def test_without_an_export_its_numbers_are_zero() -> None:
     split = {"root_energy_j", "root_energy_rest_uj"}
     known = {field.name for field in fields(messages.status(message))}
     assert everything - split == known - {"root_energy_uj"}
+
+
+def test_who_may_see_no_exact_energy_finds_none_in_the_status() -> None:
+    books = EnergyCheck(1, 16, 17, 18)
+    whole = status_message(TOTALS, INGEST, None, books, damaged=3)
+    told = messages.status(without_energy(status_message(TOTALS, INGEST, None, books, damaged=3)))
+    assert messages.status(whole).root_energy_uj == ENERGY_UJ
+    assert told.root_energy_uj == told.store_bytes == 0
+    assert told.ledger_hole_uj == told.ledger_twice_uj == 0
+    assert (told.batches_stored, told.ledger_holes, told.damaged) == (1, 16, 3)

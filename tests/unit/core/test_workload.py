@@ -61,6 +61,8 @@ def test_what_is_no_holding(text: str) -> None:
         ({"cgroup": "/sys/fs/cgroup/a"}, "cgroup"),
         ({"cgroup": "a/../../etc"}, "cgroup"),
         ({"cgroup": "a\nb"}, "cgroup"),
+        ({"cgroup": "."}, "cgroup"),
+        ({"cgroup": "././"}, "cgroup"),
         ({"cgroup": "x" * 1025}, "cgroup"),
         ({"cgroup": ""}, "devices"),
         ({"devices": (Holding(DeviceId(DeviceKind.CPU)),) * 2}, "devices"),

@@ -1,8 +1,9 @@
 """Marks the windows of chips that one workload holds alone, for whoever lets data out.
 
-A mark stays for as long as the agent runs: a chip that was marked and no longer is would
-tell, by its counter, what its last workload used to the µJ. Modules and whole
-platforms contain chips, and are marked with them.
+A mark stays for as long as the agent runs, and at the collector for good: a chip that was
+marked and no longer is would tell, by its counter, what its last workload used to the
+µJ. Modules, boards and whole platforms contain chips, and are marked with them; memory
+beside processors is marked with these.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from chipwatt.core.records import DeviceWindow
 from chipwatt.core.workload import Binding
 
 _AROUND: Final = (Domain.MODULE, Domain.PSYS)
+_AROUND_KINDS: Final = (DeviceKind.MODULE, DeviceKind.BOARD)
+_PROCESSORS: Final = (DeviceKind.CPU, DeviceKind.MEMORY)
 
 
 class Alone:
@@ -46,5 +49,7 @@ class Alone:
         ]
 
     def _is_held(self, window: DeviceWindow) -> bool:
-        is_cpu = self._has_cpus and window.device.kind is DeviceKind.CPU
-        return is_cpu or window.device in self._chips or window.domain in _AROUND
+        kind = window.device.kind
+        is_around = window.domain in _AROUND or kind in _AROUND_KINDS
+        is_cpu = self._has_cpus and kind in _PROCESSORS
+        return is_cpu or is_around or window.device in self._chips

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from chipwatt.core.errors import ConfigError
 _HOST_BYTES = 16
 _MAX_NAME = 253
 _GRANTED = frozenset(Role) - {Role.NONE}
+_DOMAIN = re.compile(r"[a-z0-9._-]+", re.ASCII)
 NO_ROLE = (
     "the certificate names no role: give it the URI spiffe://<domain>/<role>/<name> as subject "
     f"alternative name, role one of {', '.join(sorted(_GRANTED))}"
@@ -77,11 +79,16 @@ def remember(caller: Caller) -> None:
 
 
 def read_caller(
-    auth: Mapping[str, Iterable[bytes]], peer: str, *, any_peer: bool = False
+    auth: Mapping[str, Iterable[bytes]],
+    peer: str,
+    *,
+    any_peer: bool = False,
+    trust_domain: str = "",
 ) -> Caller:
     """Read gRPC's authentication context and peer address; role NONE for whom we do not know.
 
-    ``any_peer`` takes everybody for an operator of this machine, for a network without TLS.
+    ``any_peer`` takes everybody for an operator of this machine, for a network without TLS;
+    ids of another ``trust_domain`` name nobody here, unless it is empty.
     """
     source = source_of(peer)
     if b"ssl" not in auth.get("transport_security_type", ()):
@@ -91,9 +98,10 @@ def read_caller(
         )
     pem = b"".join(auth.get("x509_pem_cert", ()))
     not_after = _not_after_unix_ns(pem) if pem else None
-    named = [found for uri in auth.get("peer_uri", ()) if (found := _spiffe(uri)) is not None]
-    # Two ids would let one certificate be two callers at once.
-    role, name = named[0] if len(named) == 1 else (Role.NONE, "")
+    ids = [uri for uri in auth.get("peer_uri", ()) if uri[:7].lower() == b"spiffe:"]
+    # Two ids would let one certificate be two callers at once, also where one of them is no good.
+    found = _spiffe(ids[0], trust_domain) if len(ids) == 1 else None
+    role, name = found or (Role.NONE, "")
     host = host_id(name) if role is Role.AGENT else None
     return Caller(role, name, host, not_after_unix_ns=not_after, source=source)
 
@@ -123,13 +131,15 @@ def host_id(name: str) -> bytes:
     return hashlib.blake2b(name.encode(), digest_size=_HOST_BYTES).digest()
 
 
-def _spiffe(uri: bytes) -> tuple[Role, str] | None:
+def _spiffe(uri: bytes, trust_domain: str) -> tuple[Role, str] | None:
     try:
         parts = urlsplit(uri.decode("ascii"))
     except ValueError:
         return None
     role, _, name = parts.path.removeprefix("/").partition("/")
-    if parts.scheme != "spiffe" or not parts.netloc or parts.query or parts.fragment:
+    if not _DOMAIN.fullmatch(parts.netloc) or parts.query or parts.fragment:
+        return None
+    if trust_domain and parts.netloc != trust_domain:
         return None
     if role not in _GRANTED or not 0 < len(name) <= _MAX_NAME or "/" in name:
         return None

@@ -58,13 +58,18 @@ class Guard(grpc.aio.ServerInterceptor):
         audit: AuditLog,
         *,
         any_peer: bool = False,
+        trust_domain: str = "",
         calls_per_source: int = MAX_CALLS_A_SOURCE,
         table: Mapping[str, Row] = TABLE,
         unix_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """``any_peer``: without TLS, take callers from any address for operators."""
+        """``any_peer``: without TLS, take callers from any address for operators.
+
+        With a ``trust_domain``, certificates of another name nobody.
+        """
         self._audit = audit
         self._any_peer = any_peer
+        self._trust_domain = trust_domain
         self._calls_per_source = calls_per_source
         self._table = table
         self._unix_ns = unix_ns
@@ -98,7 +103,12 @@ class Guard(grpc.aio.ServerInterceptor):
         )
 
         async def serve(given: Any, context: Context) -> Any:
-            caller = read_caller(context.auth_context(), context.peer(), any_peer=self._any_peer)
+            caller = read_caller(
+                context.auth_context(),
+                context.peer(),
+                any_peer=self._any_peer,
+                trust_domain=self._trust_domain,
+            )
 
             async def work() -> Any:
                 if handler.request_streaming:

@@ -68,7 +68,7 @@ class Noisy:
         self._budget = budget
         self._noise = noise
         self._now_unix_ns = now_unix_ns
-        self._waiting: dict[_Key, list[WorkloadWindow]] = {}
+        self._waiting: dict[_Key, dict[int, WorkloadWindow]] = {}
 
     def told(self, minutes: Iterable[Minute]) -> Iterator[Told]:
         """Yield what may be told once these minutes are there; raises StoreError."""
@@ -76,11 +76,12 @@ class Noisy:
             for window in _somebodys(minute):
                 five = window.start_unix_ns // _FIVE_NS
                 key = (minute.host, window.workload_id, window.class_id, window.limit_mw, five)
-                windows = self._waiting.setdefault(key, [])
-                windows.append(window)
+                # By its start: minutes come again where the books could not be written.
+                windows = self._waiting.setdefault(key, {})
+                windows[window.start_unix_ns] = window
                 if len(windows) == WINDOWS:
+                    yield from self._released(minute.host, [*windows.values()])
                     del self._waiting[key]
-                    yield from self._released(minute.host, windows)
         while len(self._waiting) > _MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
 

@@ -78,6 +78,7 @@ class Encoder:
             **self._series.state(),
             **self._host_streams.state(),
             **self._gap_streams.state(),
+            **(self._shield.state() if self._shield else {}),
             "interval_ns": np.array(self._interval_ns),
         }
 
@@ -90,6 +91,8 @@ class Encoder:
         is_same_interval = int(state["interval_ns"]) == self._interval_ns
         self._host_streams.restore(state, is_same_interval=is_same_interval)
         self._gap_streams.restore(state)
+        if self._shield is not None:
+            self._shield.restore(state)
 
     def requests(
         self, rows: Rows, closed_unix_ns: int, gaps: Rows | None = None

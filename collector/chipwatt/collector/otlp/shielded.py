@@ -6,6 +6,7 @@ falls: a back end would read a fall as a reset, and count all of it again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,9 @@ from chipwatt.collector.otlp.row import (
     Rows,
 )
 from chipwatt.collector.otlp.streams import DomainStreams
+from chipwatt.core.tables import Array
 
+_LIFE: Final = ("device", "domain", "statistic", "is_root", "epoch")
 _NOTHING: Final = (*THROTTLED, "throttle_known", *POLLS, "hist_mw_ms", "hist_zero_ms")
 
 
@@ -33,6 +36,22 @@ class Shield:
         self._streams = streams
         self._from_uj: dict[tuple[int, ...], int] = {}
         self._held: set[int] = set()
+
+    def state(self) -> dict[str, Array]:
+        """Return what a successor must know, so as not to tell a counter exactly once more."""
+        lives = np.array([*self._from_uj], np.int64).reshape(-1, len(_LIFE))
+        return {
+            "shield_held": np.array(sorted(self._held), np.int64),
+            "shield_lives": lives,
+            "shield_from_uj": np.array([*self._from_uj.values()], np.uint64),
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from where an earlier process stood; one before there was such a state had none."""
+        if "shield_held" in state:
+            self._held = set(state["shield_held"].tolist())
+            lives = map(tuple, state["shield_lives"].tolist())
+            self._from_uj = dict(zip(lives, state["shield_from_uj"].tolist(), strict=True))
 
     def rows(self, rows: Rows) -> Rows:
         """Return ``rows`` with those of held devices coarse."""
@@ -65,8 +84,7 @@ class Shield:
         return Rows(array.astype(GAP_ROW), gaps.counts)
 
     def _coarsen(self, row: np.void) -> None:
-        names = ("device", "domain", "statistic", "is_root", "epoch")
-        life = tuple(int(row[name]) for name in names)
+        life = tuple(int(row[name]) for name in _LIFE)
         base_uj, cumulative_uj = int(row["base_uj"]), int(row["cumulative_uj"])
         if not row["is_held"]:
             self._from_uj[life] = max(cumulative_uj, self._from_uj.get(life, 0))

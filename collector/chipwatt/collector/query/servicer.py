@@ -13,8 +13,9 @@ import grpc.aio
 from chipwatt.collector.access.caller import caller_of
 from chipwatt.collector.answering import answer
 from chipwatt.collector.egress.config import Tier
-from chipwatt.collector.egress.policy import view_of
+from chipwatt.collector.egress.policy import EVERYTHING, view_of
 from chipwatt.collector.query.queries import Queries
+from chipwatt.collector.selfmetrics import without_energy
 from chipwatt.v1 import query_pb2 as pb
 from chipwatt.v1 import query_pb2_grpc
 
@@ -79,4 +80,6 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
     async def GetCollectorStatus(
         self, request: pb.GetCollectorStatusRequest, context: Context
     ) -> pb.GetCollectorStatusResponse:
-        return await answer(self._executor, context, lambda _: self._status(), request)
+        is_all = view_of(caller_of(context).role, self._tier) is EVERYTHING
+        work = self._status if is_all else lambda: without_energy(self._status())
+        return await answer(self._executor, context, lambda _: work(), request)

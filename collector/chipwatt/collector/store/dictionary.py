@@ -10,7 +10,7 @@ import numpy as np
 from chipwatt.collector.store.contract import HostRow, last_heard
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind
+from chipwatt.core.model import DeviceKind, Flag
 from chipwatt.core.tables import Array, Table, Tables
 
 _MAX_INVENTORIES = 50_000
@@ -31,6 +31,8 @@ class Dictionary:
         self._owner_of: Array = np.zeros(256, dtype="<u4")
         self._inventories: dict[tuple[bytes, ...], Array] = {}
         self._changed: set[int] = set()
+        self._held: set[int] = set()
+        self._newly_held: set[int] = set()
         self._saved = (0, 0)
         for row in connection.execute(
             "SELECT host, name, first_seen, last_seen, agent_version, clock_offset "
@@ -43,6 +45,7 @@ class Dictionary:
             "SELECT host, kind, ordinal, uid FROM device ORDER BY id"
         ):
             self._append_device(host, DeviceId(DeviceKind(kind), ordinal, int.from_bytes(uid)))
+        self._held.update(number for (number,) in connection.execute("SELECT * FROM held_alone"))
         self._saved = (len(self.hosts), len(self.devices))
 
     def host(self, host: bytes, seen_unix_ns: int) -> int:
@@ -93,6 +96,24 @@ class Dictionary:
                 self._inventories.clear()
             self._inventories[key] = known
         return known
+
+    def held(self, owners: Array, windows: Table) -> Table:
+        """Return windows with HELD_ALONE on those of devices that ever had it.
+
+        An agent that starts without its bindings no longer knows, and one exact counter
+        after exact ones from before would tell what was used in between.
+        """
+        is_held = windows["flags"] & np.uint32(Flag.HELD_ALONE) != 0
+        found = set(owners[is_held].tolist()) - self._held
+        self._held |= found
+        self._newly_held |= found
+        if not self._held:
+            return windows
+        late = ~is_held & np.isin(owners, list(self._held.intersection(owners.tolist())))
+        if not late.any():
+            return windows
+        flags = windows["flags"] | np.where(late, np.uint32(Flag.HELD_ALONE), np.uint32(0))
+        return Table(windows.kind, windows.rows, {**windows.columns, "flags": flags})
 
     def hosts_of(self, devices: Array) -> Array:
         """Return the host number of each device number."""
@@ -145,10 +166,14 @@ class Dictionary:
                 for device in (self.devices[number][1],)
             ],
         )
+        connection.executemany(
+            "INSERT OR IGNORE INTO held_alone VALUES (?)", [(each,) for each in self._newly_held]
+        )
 
     def saved(self, *, changes: bool = False) -> None:
         """Take note that what ``save`` wrote is committed."""
         self._saved = (len(self.hosts), len(self.devices))
+        self._newly_held.clear()
         if changes:
             self._changed.clear()
 
@@ -162,6 +187,8 @@ class Dictionary:
             owner = int(self._owner_of[number])
             del self._device_numbers[owner, self.devices[number][1]]
         del self.devices[devices:]
+        self._held -= self._newly_held
+        self._newly_held.clear()
         self._inventories.clear()
 
     def _device(self, host: int, device: DeviceId) -> int:

@@ -70,6 +70,8 @@ class Intake:
                         if kind is SectionKind.HOST_SECOND
                         else devices[table["device"]]
                     )
+                    if kind is SectionKind.DEVICE_WINDOW:
+                        table = dictionary.held(owners, table)
                     gathered[kind].append(Rows(owners, table))
             if SectionKind.WORKLOAD in batch.tables:
                 self._minutes += workloads.packed(host, batch.tables[SectionKind.WORKLOAD])

@@ -22,6 +22,10 @@ def a_binding(number: int, *devices: DeviceId, cgroup: str = "") -> Binding:
     return Binding(bytes([number] * 16), bytes(16), cgroup, tuple(Holding(d) for d in devices))
 
 
+BOARD = replace(WINDOW, device=DeviceId(DeviceKind.BOARD), domain=Domain.BOARD)
+MEMORY = replace(WINDOW, device=DeviceId(DeviceKind.MEMORY), domain=Domain.DRAM)
+
+
 def marks(windows: list[DeviceWindow]) -> list[bool]:
     return [bool(window.flags & Flag.HELD_ALONE) for window in windows]
 
@@ -50,3 +54,11 @@ def test_processors_belong_to_the_only_one_with_a_cgroup() -> None:
     alone = Alone()
     alone.bind([a_binding(1, cgroup="a")])
     assert marks(alone.marked(WINDOWS)) == [False, False, True, True, True]
+
+
+def test_a_board_is_around_chips_and_memory_beside_processors() -> None:
+    of_gpu, of_cpus = Alone(), Alone()
+    of_gpu.bind([a_binding(1, GPU)])
+    of_cpus.bind([a_binding(1, cgroup="a")])
+    assert marks(of_gpu.marked([BOARD, MEMORY])) == [True, False]
+    assert marks(of_cpus.marked([BOARD, MEMORY])) == [True, True]

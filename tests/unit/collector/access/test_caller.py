@@ -82,11 +82,22 @@ def test_a_host_is_its_id_in_hexadecimal_or_a_name_of_its_own() -> None:
         (b"spiffe://fleet.example/operator/\xff",),
         # Two ids, two callers: neither is believed.
         ("spiffe://fleet.example/agent/a", "spiffe://fleet.example/operator/a"),
+        ("spiffe://fleet.example/operator/a", "spiffe://fleet.example/../a"),
+        ("spiffe://fleet.example/operator/a", "SPIFFE://fleet.example/none/a"),
+        ("spiffe://root@fleet.example/operator/a",),
+        ("spiffe://fleet.example:99/operator/a",),
     ],
 )
 def test_what_names_no_role_is_nobody_even_on_this_machine(uris: tuple[str | bytes, ...]) -> None:
     caller = read_caller(tls(*uris), "ipv4:127.0.0.1:1", any_peer=True)
     assert (caller.role, caller.host, caller.roles) == (Role.NONE, None, frozenset({Role.NONE}))
+
+
+def test_an_operator_of_another_domain_is_nobody_here() -> None:
+    one = tls("spiffe://fleet.example/operator/ann")
+    assert read_caller(one, FAR, trust_domain="fleet.example").role is Role.OPERATOR
+    assert read_caller(one, FAR, trust_domain="example").role is Role.NONE
+    assert read_caller({}, "unix:", trust_domain="fleet.example").role is Role.OPERATOR
 
 
 @given(st.lists(st.binary(max_size=60)))

@@ -53,3 +53,35 @@ def test_no_day_is_ever_overspent(
         spent[day] += epsilon if fits else 0
     budget.close()
     assert max(spent.values()) <= daily
+
+
+def test_a_leap_of_the_clock_forgets_no_day(tmp_path: Path) -> None:
+    budget = Budget(tmp_path / "budget.sqlite", 2)
+    assert budget.spend(WHO, 2, NOW)
+    for leap in (30, 31_000):
+        assert budget.spend(WHO, 1, NOW + leap * DAY_NS)
+        assert not budget.spend(WHO, 1, NOW)
+    for day in range(1, 20):
+        assert budget.spend(WHO, 1, NOW + day * DAY_NS)
+    days = budget._connection.execute("SELECT count(DISTINCT day) FROM spent").fetchone()
+    assert days[0] <= 16, "old days are forgotten"
+    budget.close()
+
+
+def test_books_that_are_gone_begin_with_a_day_that_is_spent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "budget.sqlite"
+    Budget(path, 2).close()
+    kept = Budget(path, 2, NOW)
+    assert kept.spend(WHO, 1, NOW), "books that are there are as they are"
+    kept.close()
+    path.unlink()
+    budget = Budget(path, 2, NOW)
+    assert "no privacy budget is left today" in caplog.text
+    assert not budget.spend(WHO, 1, NOW)
+    budget.close()
+    again = Budget(path, 2, NOW)
+    assert not again.spend(OTHER, 1, NOW), "nor after another start"
+    assert again.spend(WHO, 2, NOW + DAY_NS)
+    again.close()

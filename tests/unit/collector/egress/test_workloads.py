@@ -59,3 +59,21 @@ def test_without_books_nothing_leaves(tmp_path: Path) -> None:
     budget.close()
     with pytest.raises(StoreError):
         list(policy.told(minutes(range(5))))
+
+
+@pytest.mark.parametrize("lost", [3, 4])
+def test_minutes_that_come_again_count_once(tmp_path: Path, lost: int) -> None:
+    # A five with one minute twice would move by twice as much as the noise is made for.
+    budget = Budget(tmp_path / "b.sqlite", 10)
+    closed = Budget(tmp_path / "c.sqlite", 10)
+    closed.close()
+    policy = Noisy(closed, list, lambda: NOW_UNIX_NS)
+    assert list(policy.told(minutes(range(lost)))) == []
+    if lost == 4:
+        with pytest.raises(StoreError):
+            list(policy.told(minutes([4])))
+    policy._budget = budget
+    again = list(policy.told(minutes([2, 3])))
+    assert len(again) == (lost == 4), "a five has five different minutes"
+    assert len(again + list(policy.told(minutes([4])))) == 1
+    budget.close()

@@ -38,7 +38,10 @@ def minutes(energies: Sequence[tuple[int, bool]], base_uj: int = 0) -> list[list
 
 
 def exported(
-    windows: Sequence[Sequence[DeviceWindow]], tier: Tier = Tier.CONFIDENTIAL
+    windows: Sequence[Sequence[DeviceWindow]],
+    tier: Tier = Tier.CONFIDENTIAL,
+    *,
+    restart_after: int = -1,
 ) -> list[ExportMetricsServiceRequest]:
     encoder, shelf = Encoder(MINUTE_NS, version="1", tier=tier), Shelf()
     intervals, requests = Intervals(MINUTE_NS), []
@@ -47,6 +50,12 @@ def exported(
         closed = T0_NS + number * MINUTE_NS
         rows = intervals.close(closed, ahead_unix_ns=T0_NS * 2)
         encoder.learn(shelf.hosts, {}, shelf.devices)
+        if number - 1 == restart_after:
+            state, began = encoder.state(), encoder.streams.began()
+            encoder = Encoder(MINUTE_NS, version="1", tier=tier)
+            encoder.learn(shelf.hosts, {}, shelf.devices)
+            encoder.restore(state)
+            encoder.streams.restore(began)
         requests += [request.message for request in encoder.requests(rows, closed)]
     return requests
 
@@ -94,3 +103,14 @@ def test_an_operator_of_one_tenant_gets_all_and_is_told_so() -> None:
     for request in exported(windows):
         keys = {a.key for a in request.resource_metrics[0].resource.attributes}
         assert "chipwatt.egress" not in keys
+
+
+@settings(deadline=None, max_examples=30)
+@given(STEPS, st.integers(0, 10**13), st.data())
+def test_a_successor_tells_what_the_same_process_would(
+    energies: list[tuple[int, bool]], base_uj: int, data: st.DataObject
+) -> None:
+    # Where a counter was last told exactly must be known, or it would be told so once more.
+    windows = minutes(energies, base_uj)
+    cut = data.draw(st.integers(0, len(windows)))
+    assert energies_uj(exported(windows, restart_after=cut)) == energies_uj(exported(windows))

@@ -59,3 +59,23 @@ def test_whole_minutes_that_have_settled_and_held_devices_coarse(
     assert not window.histogram.counts_ms
     everything = queries.list_windows(pb.ListWindowsRequest(host_id=HOST_A.hex())).windows
     assert len(everything) == 12
+
+
+def test_a_device_that_was_ever_held_stays_coarse(tmp_path: Path) -> None:
+    # An agent that starts without its bindings marks nothing.
+    free, batches = a_run([STEP_UJ // 7] * 18), Batches()
+    bound = [replace(window, flags=window.flags | Flag.HELD_ALONE) for window in free[6:12]]
+    config = replace(StoreConfig(), path=tmp_path / "store")
+    for windows in (free[:6], bound, free[12:]):
+        store = SqliteStore(config)
+        store.commit([batches.of(windows)])
+        store.close()
+    store = SqliteStore(config)
+    queries = Queries(store, Latest(), frozenset, now_unix_ns=lambda: T0_NS + 9 * MINUTE_NS)
+    asked = pb.ListWindowsRequest(host_id=HOST_A.hex(), resolution_ns=MINUTE_NS)
+    told = [
+        window.cumulative_uj % STEP_UJ for window in queries.list_windows(asked, COARSE).windows
+    ]
+    store.close()
+    assert told[0]
+    assert told[1:] == [0, 0]
