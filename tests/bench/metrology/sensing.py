@@ -27,6 +27,8 @@ def settings(rate_hz: int) -> dict[str, Any]:
         "library_budget": 1.0,
         "batch": NS_PER_S,
         "window": 2 * NS_PER_S,
+        # Several rigs at once play a chip of the same name.
+        "exclusive": False,
     }
 
 
