@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import grpc.aio
 
+from chipwatt.core.addresses import stays_here
 from chipwatt.core.errors import ConfigError
 from chipwatt.core.tls import TlsFiles, read
 
@@ -63,8 +63,8 @@ class TlsConfig:
 
 def check_address(address: str, tls: TlsConfig, *, plaintext_allowed: bool) -> None:
     """Raise ConfigError where ``address`` is none, or may not be reached in plain text."""
-    host = _host(address)
-    if tls.ca is not None or _is_local(host) or plaintext_allowed:
+    _check_form(address)
+    if tls.ca is not None or stays_here(address) or plaintext_allowed:
         return
     raise ConfigError(
         f"collector {address}: plain text leaves this host only on purpose: set ca, cert and key "
@@ -86,7 +86,7 @@ def open_channel(address: str, tls: TlsConfig) -> grpc.aio.Channel:
     Raises ConfigError as ``read_credentials`` does.
     """
     # A proxy from the environment has no business between two processes of one host.
-    proxy = 0 if _is_local(_host(address)) else 1
+    proxy = 0 if stays_here(address) else 1
     options = [*_OPTIONS, ("grpc.enable_http_proxy", proxy)]
     credentials = read_credentials(tls)
     if credentials is None:
@@ -94,9 +94,9 @@ def open_channel(address: str, tls: TlsConfig) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(address, credentials, options=options)
 
 
-def _host(address: str) -> str:
+def _check_form(address: str) -> None:
     if address.startswith("unix:"):
-        return address
+        return
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     valid_host = bool(host) and "/" not in host and (bracketed or ":" not in host)
@@ -104,13 +104,3 @@ def _host(address: str) -> str:
         raise ConfigError(
             f"collector {address!r} is no address: write host:port, [v6]:port or unix:/path"
         )
-    return host.strip("[]")
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost" or host.startswith("unix:"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -12,11 +12,11 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from chipwatt.core.addresses import stays_here
 from chipwatt.core.errors import ChipwattError, CollectorUnreachable, ConfigError
 from chipwatt.core.tls import Renewals, TlsFiles
 
 DEFAULT_ADDRESS = "127.0.0.1:9733"
-_LOCAL = ("127.", "localhost:", "[::1]:", "unix:", "ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1")
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _MOST_BACKOFF_MS = 2_000
 _LOOK_EVERY_S = 5.0
@@ -89,7 +89,7 @@ class Channel:
     ) -> None:
         self._address = address
         self._timeout_s = timeout_s
-        is_local = address.startswith(_LOCAL)
+        is_local = stays_here(address)
         self._renewals = _renewals(ca, cert, key)
         if self._renewals is None and not is_local and not plaintext_over_network:
             raise ConfigError(

@@ -1,8 +1,9 @@
-"""Addresses to listen on, as settings write them."""
+"""Addresses to listen on and to connect to, as settings write them."""
 
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import unquote
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -23,3 +24,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def stays_here(target: str) -> bool:
+    """Return whether what is sent to a gRPC target does not leave this machine.
+
+    A target is ``host:port``, ``[v6]:port``, ``unix:path``, or a peer's address as
+    gRPC writes it, ``ipv4:127.0.0.1:4711`` or ``ipv6:%5B::1%5D:4711``.
+    """
+    if target.startswith("unix:"):
+        return True
+    address = unquote(target.removeprefix("ipv4:").removeprefix("ipv6:"))
+    return is_loopback(address.rpartition(":")[0].strip("[]"))

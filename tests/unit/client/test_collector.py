@@ -48,7 +48,9 @@ def test_a_missing_certificate_file_is_named() -> None:
         CollectorClient("127.0.0.1:1", ca=no)
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1:9733", "collector:9733", "localhost.x:1", "dns:x:1"])
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1:9733", "collector:9733", "localhost.x:1", "127.x:1", "dns:x:1"]
+)
 def test_plain_text_leaves_this_host_only_on_purpose(address: str) -> None:
     with pytest.raises(ConfigError, match="only on purpose"):
         CollectorClient(address)
