@@ -18,7 +18,6 @@ import logging
 import os
 import selectors
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from chipwatt.agent.opening import Opened
+from chipwatt.agent.peer import peer_of
 from chipwatt.core.errors import ConfigError
 
 PATIENCE_S: Final = 15.0
@@ -37,7 +37,6 @@ _ANSWER_S: Final = 0.5
 _PAUSE_S: Final = 0.05
 """Between two answers: asking again and again costs the sampler next to nothing."""
 _MOST_BYTES: Final = 4096
-_PEER = struct.Struct("3i")
 _log = logging.getLogger(__name__)
 
 
@@ -166,9 +165,7 @@ def _ask(address: str) -> Holder | None:
         sock.settimeout(_ANSWER_S)
         try:
             sock.connect(address)
-            pid, uid, _ = _PEER.unpack(
-                sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-            )
+            pid, uid = peer_of(sock)
         except OSError:
             return None
         told = b""

@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from chipwatt.agent.peer import peer_of
 from chipwatt.agent.sensing.contract import Sensor
 from chipwatt.core.errors import ConfigError
 
@@ -31,7 +32,6 @@ PIECE_BYTES: Final = 64 << 10
 MAX_BYTES: Final = 64 << 20
 """Of all readings together; what is older goes first, whatever was asked for."""
 _PAIR: Final = 16
-_PEER: Final = struct.Struct("=iII")
 _SIZE: Final = struct.Struct("<I")
 Take = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
@@ -102,9 +102,7 @@ class RawRings:
 
     def _welcome(self, client: socket.socket) -> None:
         client.setblocking(False)
-        pid, uid, _ = _PEER.unpack(
-            client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-        )
+        pid, uid = peer_of(client)
         if uid not in {0, os.geteuid()}:
             _log.warning("raw readings refused to uid %d, pid %d", uid, pid)
             client.close()

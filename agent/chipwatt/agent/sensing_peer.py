@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from contextlib import suppress
 from pathlib import Path
 
 from chipwatt.agent import sensing_link as link
 from chipwatt.agent.intake import Intake
+from chipwatt.agent.peer import peer_of
 from chipwatt.agent.sensing_child import SensingChild
 from chipwatt.core import log
 from chipwatt.core.errors import ConfigError, InvalidPayload
@@ -24,7 +24,6 @@ MODE = 0o660
 _ANSWER_S = 1.0
 _LEFT = 1
 """In place of the exit code, which only the process that started it is told."""
-_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 _log = log.get(__name__)
 
 
@@ -62,9 +61,7 @@ class SensingPeer(SensingChild):
         if ours is None:
             return 0
         with ours:
-            self._pid, uid, _ = _CREDENTIALS.unpack(
-                ours.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            )
+            self._pid, uid = peer_of(ours)
             _log.info("sensing process connected", pid=self._pid, uid=uid)
             teller = asyncio.create_task(self._tell(ours, lambda: _hang_up(ours)))
             try:
