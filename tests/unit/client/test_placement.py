@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -14,21 +14,9 @@ from chipwatt import client as c
 from chipwatt.client.channel import Channel
 from chipwatt.core.errors import ChipwattError, CollectorUnreachable
 from chipwatt.v1 import placement_pb2 as pb
-from fakes.placement_server import KNOWN_CLASS, PlacementServer, placement_server
+from fakes.placement_server import KNOWN_CLASS, PlacementServer
 
 JOB = c.Demand(inline=c.InlineProfile(mean_mw=300_000, peak_mw=700_000, swing_class=2), replicas=2)
-
-
-@pytest.fixture
-def server() -> Iterator[PlacementServer]:
-    with placement_server(PlacementServer()) as one:
-        yield one
-
-
-@pytest.fixture
-def client(server: PlacementServer) -> Iterator[c.PlacementClient]:
-    with c.PlacementClient(server.address) as one:
-        yield one
 
 
 def test_a_rank_is_asked_and_answered_in_full(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from chipwatt import client as c
 from chipwatt.v1 import placement_pb2 as pb
-from fakes.placement_server import PlacementServer, placement_server
+from fakes.placement_server import PlacementServer
 
 HALL = c.SiteFactors(
     "hall",
@@ -20,18 +19,6 @@ HALL = c.SiteFactors(
     valid_from_unix_ns=4,
     valid_until_unix_ns=9,
 )
-
-
-@pytest.fixture
-def server() -> Iterator[PlacementServer]:
-    with placement_server(PlacementServer()) as one:
-        yield one
-
-
-@pytest.fixture
-def client(server: PlacementServer) -> Iterator[c.PlacementClient]:
-    with c.PlacementClient(server.address) as one:
-        yield one
 
 
 def test_site_factors_are_kept(client: c.PlacementClient) -> None:
