@@ -1,8 +1,11 @@
 """What is shown of nodes with few hosts: minutes, held for a minute and in coarse steps.
 
 Everything here comes from one outlook, the first of a minute, so that whatever is asked
-until the next, and however often, is about one moment. Powers over a minute are the
-nearest step; peaks are rounded up, and limits down: no room is promised that is not there.
+until the next, and however often, is about one moment. Of each node three things go in
+(``MinuteHold``), and none depends on the order of what a host drew within a minute. Peaks
+are predicted from them with the margins of the node's whole cohort, rounded up to a
+step, and limits are rounded down: no room is promised that is not there.
+
 A step is the step of a workload's energy (``core.coarse``) for what one host may draw.
 """
 
@@ -13,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from chipwatt.collector.forecast.contract import Prediction
+from chipwatt.collector.forecast.sight import Seen
 from chipwatt.collector.placement.outlook import DEFAULT_QUANTILE, Asked, Outlook
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.collector.rings import RING_S
@@ -30,22 +34,36 @@ _A_PART = 4_096
 class MinuteHold:
     """One moment of a topology as it is shown; safe between threads.
 
-    Arrays have a place a node; ``few`` says which nodes it is for.
+    Arrays have a place a node; ``few`` says which nodes it is for. In go the means of the
+    last ten minutes, in the nearest step; of each host the highest peak in them, in
+    the step above; and of nodes above hosts the sum of those.
     """
 
     def __init__(self, outlook: Outlook, few: Array) -> None:
         self.outlook = outlook
         self.few = few
-        self._steps_mw = steps_mw(outlook.topology)
+        topology = outlook.topology
+        self._steps_mw = steps_mw(topology)
         for horizon_s in outlook.horizons_s:
             # What the forecast knows of a horizon later is of another moment.
             outlook.prepare((horizon_s, DEFAULT_QUANTILE))
         self._minutes_mw = np.zeros((len(few), RING_S // _MINUTE_S))
         for part in np.split(held := np.flatnonzero(few), range(_A_PART, len(held), _A_PART)):
-            minutes = outlook.history(part).reshape(len(part), -1, _MINUTE_S)
-            self._minutes_mw[part] = self.nearest(minutes.mean(axis=2, dtype=np.float64), part)
+            minutes = outlook.history(part).reshape(len(part), RING_S // _MINUTE_S, _MINUTE_S)
+            steps = self._steps_mw[part, np.newaxis]
+            nearest = np.rint(minutes.mean(axis=2, dtype=np.float64) / steps) * steps
+            self._minutes_mw[part] = nearest
         self.mean_mw = np.rint(self._minutes_mw.mean(axis=1))
-        self.peak_1s_mw = self.above(outlook.peak_1s_mw)
+        base_mw = self._minutes_mw.max(axis=1)
+        hosts = topology.hosts
+        highest = np.zeros((len(few), 1))
+        highest[hosts, 0] = outlook.highest_mw(hosts)
+        highest[:, 0] = self.above(highest[:, 0])
+        # Several hosts need not peak at once: their sum bounds it, but is not the least there is.
+        least_mw = np.maximum(base_mw, highest[:, 0])
+        topology.carry_up(highest)
+        self.peak_1s_mw = np.maximum(self.above(highest[:, 0]), base_mw)
+        self._seen = Seen(base_mw, least_mw, self.peak_1s_mw)
         self._shown: dict[Asked, Prediction] = {}
 
     @property
@@ -66,7 +84,8 @@ class MinuteHold:
         """Return what is shown of a prediction. Raises KeyError, ValueError as the outlook does."""
         shown = self._shown.get(asked)
         if shown is None:
-            shown = self._shown.setdefault(asked, self.coarse(self.outlook.prediction(*asked)))
+            found = self.outlook.prediction_on(asked, self._seen)
+            shown = self._shown.setdefault(asked, self.coarse(found))
         return shown
 
     def coarse(self, of: Prediction) -> Prediction:
@@ -81,8 +100,8 @@ class MinuteHold:
         )
 
     def exceed_ppm(self, horizon_s: int, limit_mw: Array) -> Array:
-        """Return per node the probability that its peak passes a limit, held to be a step."""
-        return self.outlook.exceed_ppm(horizon_s, self.below(limit_mw))
+        """Return per node the probability that its peak passes the step below a limit."""
+        return self.outlook.exceed_ppm_on(horizon_s, self._seen, self.below(limit_mw))
 
     def above(self, power_mw: Array) -> Array:
         """Return the next step at or above."""
@@ -92,12 +111,6 @@ class MinuteHold:
     def below(self, power_mw: Array) -> Array:
         """Return the next step at or below."""
         stepped: Array = np.floor(power_mw / self._steps_mw) * self._steps_mw
-        return stepped
-
-    def nearest(self, power_mw: Array, positions: Array) -> Array:
-        """Return the nearest step; rows are those of ``positions``."""
-        steps = self._steps_mw[positions, np.newaxis]
-        stepped: Array = np.rint(power_mw / steps) * steps
         return stepped
 
 
