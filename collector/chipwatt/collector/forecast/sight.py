@@ -22,9 +22,8 @@ class Seen:
     """What is let in of nodes of which little may be known; mW a node, stand-ins included."""
 
     base_mw: Array
-    least_mw: Array
     """No peak is predicted below it."""
-    highest_mw: Array
+    cold_mw: Array
     """The answer where the forecast is cold."""
 
 
@@ -77,20 +76,20 @@ class Sight:
         What a node itself did goes in as ``seen`` and in no other way.
         """
         reading, ready = self.reading, self.reading.basis.ready
-        base_mw, least_mw = seen.base_mw, seen.least_mw
-        margin = np.where(ready, reading.pooled_margin_mw(quantile), seen.highest_mw - base_mw)
-        raw = base_mw + margin
+        base_mw = seen.base_mw
+        margin = np.where(ready, reading.pooled_margin_mw(quantile), seen.cold_mw - base_mw)
         weakness = np.where(self.whole, 0, int(Weakness.STALE))
         weakness |= np.where(ready, 0, int(Weakness.COLD_START))
+        known = np.where(
+            seen.cold_mw > base_mw, int(Predictor.NAMEPLATE), int(Predictor.RECENT_MAX)
+        )
         return Prediction(
-            peak_mw=np.clip(raw, least_mw, np.maximum(self.cap_mw, least_mw)),
+            peak_mw=np.clip(base_mw + margin, base_mw, np.maximum(self.cap_mw, base_mw)),
             base_mw=base_mw,
             template_mw=np.zeros(len(base_mw)),
             margin_mw=margin,
             assumed_mw=self.assumed_mw,
-            predictor=np.where(
-                ready & (raw > least_mw), int(Predictor.CONFORMAL), int(Predictor.RECENT_MAX)
-            ),
+            predictor=np.where(ready, int(Predictor.CONFORMAL), known),
             weakness=weakness,
             scores=reading.scores.held(reading.pooled),
         )
@@ -99,10 +98,9 @@ class Sight:
         """Return the probability that a peak passes a limit; the inverse of ``predict_on``."""
         reading = self.reading
         risk = reading.pooled_exceeds(limit_mw - seen.base_mw)
-        simple = np.where(seen.highest_mw > limit_mw, 1.0, CLASSIC_RISK)
-        risk = np.where(reading.basis.ready, risk, simple)
+        risk = np.where(reading.basis.ready, risk, seen.cold_mw > limit_mw)
         risk = np.where(limit_mw >= self.cap_mw, 0.0, risk)
-        probability: Array = np.where(limit_mw < seen.least_mw, 1.0, risk)
+        probability: Array = np.where(limit_mw < seen.base_mw, 1.0, risk)
         return probability
 
     def exceed_probability(self, limit_mw: Array) -> Array:

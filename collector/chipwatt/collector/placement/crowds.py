@@ -17,8 +17,8 @@ import numpy as np
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.core.tables import Array
 
-CROWD: Final = 5
-"""Hosts that are few: as many as the minutes that a class profile waits for (design §7)."""
+CROWD: Final = 8
+"""Fewer hosts are few. A host may be one device, and sums over fewer than eight single out one."""
 _WHOLE: Final = 1 << 31
 """More than the weight of a whole host, which is a billion: what differs by less is the same."""
 

@@ -1,12 +1,12 @@
 """What is shown of nodes with few hosts: minutes, held for a minute and in coarse steps.
 
-Everything here comes from one outlook, the first of a minute, so that whatever is asked
-until the next, and however often, is about one moment. Of each node three things go in
-(``MinuteHold``), and none depends on the order of what a host drew within a minute. Peaks
-are predicted from them with the margins of the node's whole cohort, rounded up to a
-step, and limits are rounded down: no room is promised that is not there.
-
-A step is the step of a workload's energy (``core.coarse``) for what one host may draw.
+All that goes in are the means of the last ten whole minutes, each in the nearest step:
+of a host one of sixteen levels a minute, the energy of a workload's window (guarantee
+G2), whatever the order of what it drew. Peaks are predicted from the highest of them
+with the margins of the node's whole cohort; where the forecast is cold a nameplate
+stands in. Results are rounded up to a step, and limits down: no room is promised that is
+not there. Whatever is asked until the next minute, and however often, is about the
+one moment in which it was made.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from chipwatt.core.tables import Array
 UNRATED_MW = 800_000
 """A host that nobody rated has the step of a chip, as for energy at egress."""
 _MINUTE_S = WINDOW_NS // NS_PER_S
+_MINUTES = RING_S // _MINUTE_S
 _A_PART = 4_096
 """Nodes whose histories are read at once: 10 MiB."""
 
@@ -34,36 +35,26 @@ _A_PART = 4_096
 class MinuteHold:
     """One moment of a topology as it is shown; safe between threads.
 
-    Arrays have a place a node; ``few`` says which nodes it is for. In go the means of the
-    last ten minutes, in the nearest step; of each host the highest peak in them, in
-    the step above; and of nodes above hosts the sum of those.
+    Arrays have a place a node; ``few`` says which nodes it is for.
     """
 
     def __init__(self, outlook: Outlook, few: Array) -> None:
         self.outlook = outlook
         self.few = few
-        topology = outlook.topology
-        self._steps_mw = steps_mw(topology)
+        self._steps_mw, nameplate_mw = steps_and_nameplates_mw(outlook.topology)
         for horizon_s in outlook.horizons_s:
             # What the forecast knows of a horizon later is of another moment.
             outlook.prepare((horizon_s, DEFAULT_QUANTILE))
-        self._minutes_mw = np.zeros((len(few), RING_S // _MINUTE_S))
+        self._minutes_mw = np.zeros((len(few), _MINUTES))
         for part in np.split(held := np.flatnonzero(few), range(_A_PART, len(held), _A_PART)):
-            minutes = outlook.history(part).reshape(len(part), RING_S // _MINUTE_S, _MINUTE_S)
+            seconds = outlook.history(part).reshape(len(part), _MINUTES, _MINUTE_S)
             steps = self._steps_mw[part, np.newaxis]
-            nearest = np.rint(minutes.mean(axis=2, dtype=np.float64) / steps) * steps
+            nearest = np.rint(seconds.mean(axis=2, dtype=np.float64) / steps) * steps
             self._minutes_mw[part] = nearest
         self.mean_mw = np.rint(self._minutes_mw.mean(axis=1))
-        base_mw = self._minutes_mw.max(axis=1)
-        hosts = topology.hosts
-        highest = np.zeros((len(few), 1))
-        highest[hosts, 0] = outlook.highest_mw(hosts)
-        highest[:, 0] = self.above(highest[:, 0])
-        # Several hosts need not peak at once: their sum bounds it, but is not the least there is.
-        least_mw = np.maximum(base_mw, highest[:, 0])
-        topology.carry_up(highest)
-        self.peak_1s_mw = np.maximum(self.above(highest[:, 0]), base_mw)
-        self._seen = Seen(base_mw, least_mw, self.peak_1s_mw)
+        self.peak_mw = self._minutes_mw.max(axis=1)
+        """The highest minute."""
+        self._seen = Seen(self.peak_mw, np.maximum(self.peak_mw, nameplate_mw))
         self._shown: dict[Asked, Prediction] = {}
 
     @property
@@ -119,14 +110,17 @@ def minute_of(outlook: Outlook) -> int:
     return outlook.as_of_unix_ns // WINDOW_NS
 
 
-def steps_mw(topology: Topology) -> Array:
-    """Return per node the step for a host beneath it, of their mean nameplate; whole mW."""
-    columns = np.zeros((len(topology.nodes), 2))
+def steps_and_nameplates_mw(topology: Topology) -> tuple[Array, Array]:
+    """Return per node the step, a share of what a host beneath may draw; and what all may.
+
+    Whole mW. A step is that of a workload's energy (``core.coarse``) for the mean nameplate.
+    The nameplate is 0 where a host beneath has none.
+    """
+    columns = np.zeros((len(topology.nodes), 4))
     rated = topology.rated_mw[topology.hosts]
     columns[topology.hosts, 0] = np.where(rated > 0, rated, UNRATED_MW)
-    columns[topology.hosts, 1] = 1.0
+    columns[topology.hosts, 1:] = np.stack([np.ones_like(rated), rated, rated == 0], axis=1)
     topology.carry_up(columns)
-    nameplate_mw, hosts = columns.T
-    mean = np.divide(nameplate_mw, hosts, out=np.ones(len(hosts)), where=hosts > 0)
-    step: Array = np.maximum(np.rint(mean / STEPS_AT_LIMIT), 1.0)
-    return step
+    assumed_mw, hosts, rated_mw, unrated = columns.T
+    mean = np.divide(assumed_mw, hosts, out=np.ones(len(hosts)), where=hosts > 0)
+    return np.maximum(np.rint(mean / STEPS_AT_LIMIT), 1.0), np.where(unrated > 0, 0.0, rated_mw)

@@ -69,10 +69,6 @@ class Outlook:
         """Highest second of the last ten minutes."""
         return np.rint(self._now.peak_1s_mw())
 
-    def highest_mw(self, positions: Array) -> Array:
-        """Return the highest in-bin peaks of the last ten minutes of these nodes."""
-        return self._now.highest_mw(positions)
-
     @cached_property
     def newest_s(self) -> Array:
         """Of hosts, the newest second with telemetry, since 1970; 0: never, or no host."""

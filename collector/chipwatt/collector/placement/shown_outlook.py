@@ -61,10 +61,7 @@ class ShownOutlook(Outlook):
 
     @cached_property
     def peak_1s_mw(self) -> Array:
-        return self._mixed(self.exact.peak_1s_mw, self._hold.peak_1s_mw)
-
-    def highest_mw(self, positions: Array) -> Array:
-        return self.peak_1s_mw[positions]
+        return self._mixed(self.exact.peak_1s_mw, self._hold.peak_mw)
 
     def holds(self, horizon_s: int) -> bool:
         return self.exact.holds(horizon_s)

@@ -100,9 +100,10 @@ def racks(*sizes: int) -> Topology:
 @pytest.mark.parametrize(
     ("sizes", "hidden"),
     [
-        ((8, 8, 8), set()),
-        ((5, 5), set()),
+        ((9, 9, 9), set()),
+        ((8, 8), set()),
         ((4, 4), {"r0", "r1"}),
+        ((7, 0), {"r0", "row", "site"}),
         # Row and site less the large racks would be the small one.
         ((8, 8, 1), {"r2", "row", "site"}),
         ((2, 2), {"r0", "r1", "row", "site"}),
@@ -132,6 +133,6 @@ def test_two_feeds_that_differ_in_one_host_are_not_both_shown() -> None:
 
 
 def test_hosts_of_a_fleet_without_a_file_are_a_crowd_on_their_site() -> None:
-    for hosts in (0, 1, 4, 5, 200):
+    for hosts in (0, 1, 7, 8, 200):
         topology = flat([(f"{number:032x}", f"n{number}") for number in range(hosts)])
         assert few_hosts(topology)[0] == (0 < hosts < CROWD)

@@ -132,10 +132,10 @@ def test_a_scheduler_sees_no_seconds_of_few_hosts(rig: Rig, tmp_path: Path, tier
 
 def test_what_one_reserves_the_other_sees_at_once(rig: Rig) -> None:
     exact, shown = rig.placement._exact, rig.placement._shown
-    asked = pb.GetHeadroomRequest(node_ids=["h1"])
+    asked = pb.GetHeadroomRequest(node_ids=["r1"])
     before = shown.power.get_headroom(asked).headrooms[0]
-    exact.reservations.reserve(a_request("one", "h1", 20))
-    shown.reservations.reserve(a_request("two", "h1", 15))
+    exact.reservations.reserve(a_request("one", "r1", 20))
+    shown.reservations.reserve(a_request("two", "r1", 15))
     for desk in (exact, shown):
         assert desk.power.get_headroom(asked).headrooms[0].reserved_mw == 35 * W
         assert (
