@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from chipwatt.core.certificate import Holder, pem_of, read_certificate, read_file, uris
-from chipwatt.core.durable import replace_durably
+from chipwatt.core.durable import replace_keeping_group
 from chipwatt.core.errors import CertificateError
 from chipwatt.core.tls import TlsFiles
 
@@ -239,7 +239,7 @@ def _write(folder: Path, contents: dict[str, bytes]) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, content in contents.items():
             is_secret = name in {"ca.key", "key.pem"}
-            replace_durably(folder / name, content, mode=0o600 if is_secret else 0o644)
+            replace_keeping_group(folder / name, content, mode=0o600 if is_secret else 0o644)
     except OSError as error:
         raise CertificateError(
             f"{folder}: cannot be written: {os.strerror(error.errno or 5)}"
