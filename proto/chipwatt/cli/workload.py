@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -65,6 +66,7 @@ def add_parser(subparsers: Any) -> None:
     where.add_argument("--cgroup", default="", help="below /sys/fs/cgroup")
     where.add_argument("--unit", default="", help="systemd service, scope or slice")
     where.add_argument("--pid", type=int, default=0, help="a process, for its cgroup")
+    options.add_json(bind)
     unbind = kinds.add_parser("unbind", help="a workload has ended")
     unbind.add_argument("id", type=_for_argparse(parse_id), help="of the workload")
     listing = kinds.add_parser("list", help="what is bound")
@@ -106,8 +108,19 @@ def _bind(agent: WorkloadClient, args: argparse.Namespace) -> None:
         binding = Binding(args.id, args.class_id, cgroup, tuple(args.device))
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    replaced = agent.bind(binding)
-    print(f"{args.id.hex()} {'was bound before, and is now so' if replaced else 'is bound'}.")
+    bound = agent.bind(binding)
+    if args.json:
+        answer = {"replaced": bound.replaced, "warnings": bound.warnings}
+        print(json.dumps({**binding.to_plain(), **answer}))
+    else:
+        how = "was bound before, and is now so" if bound.replaced else "is bound"
+        print(f"{args.id.hex()} {how}.")
+    _warn(bound.warnings)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print(f"chipwatt: warning: {warning}", file=sys.stderr)
 
 
 def _unbind(agent: WorkloadClient, args: argparse.Namespace) -> None:
@@ -136,7 +149,9 @@ def _prolog(agent: WorkloadClient, args: argparse.Namespace) -> None:
     from chipwatt.adapters import gpus, slurm_job
 
     classes = _ids(_classes(args.classes).slurm, args.classes)
-    agent.bind(slurm_job.binding(os.environ, gpus.here(), classes))
+    bound = agent.bind(slurm_job.binding(os.environ, gpus.here(), classes))
+    # The job's cgroup is made once its prolog has ended.
+    _warn(warning for warning in bound.warnings if not warning.startswith("cgroup: "))
 
 
 def _epilog(agent: WorkloadClient, _: argparse.Namespace) -> None:
