@@ -7,7 +7,6 @@ is said here is not logged but for its ids.
 
 from __future__ import annotations
 
-import grp
 import os
 import stat
 from collections.abc import Callable, Collection
@@ -20,6 +19,7 @@ import grpc.aio
 
 from chipwatt.agent.binding_doubts import doubts
 from chipwatt.agent.bindings import Bindings, BindingsFull, BindingsNotKept
+from chipwatt.agent.socket_group import open_to
 from chipwatt.core import log
 from chipwatt.core.coarse import NOBODY
 from chipwatt.core.errors import ConfigError
@@ -48,7 +48,9 @@ class WorkloadsConfig:
     socket: Path | None = None
     """The socket that it talks to; workload.sock in the state_dir if not set."""
     group: str = ""
-    """A group whose members may bind as well; empty: this user and root alone."""
+    """A group whose members may bind as well; empty: this user and root alone. Where the
+    socket's folder is of that group and setgid, as under the shipped units, the agent needs no
+    privilege for it."""
 
 
 class WorkloadServicer(workload_pb2_grpc.WorkloadServiceServicer):
@@ -127,12 +129,14 @@ async def serve(path: Path, group: str, bindings: Bindings, devices: Devices) ->
     mask = os.umask(0o177)  # from its first moment on the socket is its owner's
     try:
         server.add_insecure_port(f"unix:{path}")
-        if group:
-            os.chown(path, -1, grp.getgrnam(group).gr_gid)
-            os.chmod(path, 0o660)  # noqa: PTH101 - one call, before anybody is served
-    except (OSError, RuntimeError, KeyError) as error:
+        if group:  # before anybody is served
+            open_to(path, group)
+    except (OSError, RuntimeError) as error:
         await server.stop(None)
         raise ConfigError(f"{path}: no socket for schedulers can be made there: {error}") from None
+    except ConfigError:
+        await server.stop(None)
+        raise
     finally:
         os.umask(mask)
     await server.start()

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from chipwatt.client.workloads import WorkloadClient
 
 SOCKET_VARIABLE = "CHIPWATT_WORKLOAD_SOCKET"
-_UNIT_STATE = Path("/var/lib/chipwatt-agent")
-"""State directory of the shipped unit."""
+_OF_UNIT = (
+    Path("/run/chipwatt-workloads/workload.sock"),
+    Path("/var/lib/chipwatt-agent/workload.sock"),
+)
+"""Where the agent of the shipped unit listens: for a group, and else in its state directory."""
 _EPILOG = """\
 An id is 32 hexadecimal digits that the scheduler issued. A workload is measured from the next
 whole second on and told of from its fifth minute on; no name of it leaves this host."""
@@ -82,8 +85,8 @@ def add_parser(subparsers: Any) -> None:
         each.add_argument("--classes", type=Path, metavar="FILE", help=f"TOML, class ids in [{by}]")
     for each in (bind, unbind, listing, prolog, epilog, kubelet):
         each.add_argument(
-            "--socket", type=Path, help=f"the agent's (or ${SOCKET_VARIABLE}; default: in its "
-            "state directory)",
+            "--socket", type=Path, help=f"the agent's (or ${SOCKET_VARIABLE}; default: the "
+            "shipped unit's, or in the agent's state directory)",
         )  # fmt: skip
 
 
@@ -202,8 +205,8 @@ def _default_socket() -> Path:
 
     if told := os.environ.get(SOCKET_VARIABLE):
         return Path(told)
-    of_unit = _UNIT_STATE / WORKLOAD_SOCKET
-    return of_unit if os.access(of_unit, os.W_OK) else default_state_dir() / WORKLOAD_SOCKET
+    usable = (each for each in _OF_UNIT if os.access(each, os.W_OK))
+    return next(usable, default_state_dir() / WORKLOAD_SOCKET)
 
 
 def _for_argparse(read: Callable[[str], T]) -> Callable[[str], T]:

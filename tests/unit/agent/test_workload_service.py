@@ -143,7 +143,7 @@ def test_a_folder_where_others_may_write_is_no_place(folder: Path) -> None:
 
 
 def test_a_group_that_is_not_there_is_a_sentence(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="no socket for schedulers"):
+    with pytest.raises(ConfigError, match="no group 'no-such-group'"):
         asked(folder, lambda _: None, "no-such-group")
 
 
