@@ -15,8 +15,9 @@ from chipwatt.agent.doctor import cpu_advice, other_advice
 from chipwatt.agent.doctor.finding import GROUP, UNIT
 from chipwatt.cli import main, workload
 
-SHIPPED = Path(__file__).parents[3] / "packaging" / "systemd"
-UNITS = ("chipwatt-sensing", "chipwatt-agent", "chipwatt-collector")
+PACKAGING = Path(__file__).parents[3] / "packaging"
+SHIPPED = PACKAGING / "systemd"
+UNITS = ("chipwatt-sensing", "chipwatt-agent", "chipwatt-collector", "chipwatt-slurm")
 MOST_EXPOSURE = 20
 """Of 100; the usual exporters have 92 and more."""
 needs_systemd = pytest.mark.skipif(
@@ -31,12 +32,17 @@ def exposure(unit: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def path_of(unit: str) -> Path:
+    (path,) = PACKAGING.glob(f"*/{unit}.service")
+    return path
+
+
 def text(name: str) -> str:
     return (SHIPPED / name).read_text()
 
 
 def values(unit: str, key: str) -> list[str]:
-    return re.findall(rf"^{key}=(.*)$", text(f"{unit}.service"), re.MULTILINE)
+    return re.findall(rf"^{key}=(.*)$", path_of(unit).read_text(), re.MULTILINE)
 
 
 def tmpfiles() -> list[str]:
@@ -46,7 +52,7 @@ def tmpfiles() -> list[str]:
 @needs_systemd
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_is_little_exposed(unit: str) -> None:
-    result = exposure(SHIPPED / f"{unit}.service")
+    result = exposure(path_of(unit))
     if "Unknown" in result.stderr or "unrecognized option" in result.stderr:
         pytest.skip(f"this systemd is too old: {result.stderr.strip()}")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -123,7 +129,7 @@ PLAIN = {"Type", "ExecStart", "Restart", "RestartSec", "Group", "StateDirectoryM
 
 def explained(unit: str) -> tuple[set[str], set[str]]:
     """Return the keys of a unit's service, and those with a comment right above them."""
-    service = text(f"{unit}.service").partition("[Service]")[2].partition("[Install]")[0]
+    service = path_of(unit).read_text().partition("[Service]")[2].partition("[Install]")[0]
     keys, commented = set(), set()
     above = ""
     for line in service.splitlines():
