@@ -17,7 +17,13 @@ from chipwatt.cli import main, workload
 
 PACKAGING = Path(__file__).parents[3] / "packaging"
 SHIPPED = PACKAGING / "systemd"
-UNITS = ("chipwatt-sensing", "chipwatt-agent", "chipwatt-collector", "chipwatt-slurm")
+UNITS = (
+    "chipwatt-sensing",
+    "chipwatt-agent",
+    "chipwatt-collector",
+    "chipwatt-slurm",
+    "chipwatt-renew",
+)
 MOST_EXPOSURE = 20
 """Of 100; the usual exporters have 92 and more."""
 needs_systemd = pytest.mark.skipif(
