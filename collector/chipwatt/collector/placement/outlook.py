@@ -83,6 +83,16 @@ class Outlook:
         return known
 
     @property
+    def moment(self) -> tuple[str, int, NodesNow, Array, Predictions]:
+        """Return what another outlook of this moment is made of."""
+        return self._id, self.as_of_unix_ns, self._now, self.reserved_mw, self._predictions
+
+    @property
+    def alive(self) -> Array:
+        """Per node: a host beneath is heard from."""
+        return self._situation.alive
+
+    @property
     def horizons_s(self) -> tuple[int, ...]:
         """The horizons that are predicted."""
         return self._predictions.horizons_s
