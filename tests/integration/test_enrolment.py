@@ -108,6 +108,38 @@ def test_from_a_token_to_delivered_windows_to_a_renewed_certificate(site: Site) 
     no_traceback(site.collector.said(), again.stderr, agent.said())
 
 
+def test_what_the_configuration_names_is_renewed_wherever_it_is(site: Site) -> None:
+    bundle = site.folder / "bundle"
+    assert site.enrol(site.token(), bundle).returncode == 0
+    given = TlsFiles.in_bundle(bundle)
+    files = TlsFiles(*(site.folder / each for each in ("pki/roots.crt", "pki/node.crt", "own/k")))
+    for older, path in ((given.ca, files.ca), (given.cert, files.cert), (given.key, files.key)):
+        path.parent.mkdir(exist_ok=True)
+        older.rename(path)
+    files.key.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(files.key, -1, 4242)
+    before, group = read(files), files.key.stat().st_gid
+    config = site.folder / "agent.toml"
+    config.write_text(
+        f'collector = "{site.collector.address}"\n[tls]\nca = "{files.ca}"\n'
+        f'cert = "{files.cert}"\nkey = "{files.key}"\n'
+    )
+    trusted = files.ca.stat()
+    kept = chipwatt("certs", "renew", "--config", config, "--within", "30d")
+    assert (kept.returncode, kept.stdout, read(files)) == (0, "", before), kept.stderr
+    renewed = chipwatt("certs", "renew", "--config", config)
+    assert renewed.returncode == 0, renewed.stderr
+    assert renewed.stdout.startswith(f"{files.cert}, {files.key}: for spiffe://test.example/agent")
+    after = read(files)
+    assert after.key != before.key
+    assert holder_of(read_certificate(files.cert)).name == HOST
+    assert files.ca.stat() == trusted, "whom to trust is not touched"
+    assert (files.key.stat().st_gid, files.key.stat().st_mode & 0o777) == (group, 0o640)
+    found = {path for folder in ("pki", "own") for path in (site.folder / folder).iterdir()}
+    assert found == {files.ca, files.cert, files.key}, "and nothing else lies there"
+
+
 def test_only_enrolment_is_served_where_nobody_shows_a_certificate(site: Site) -> None:
     credentials = grpc.ssl_channel_credentials(site.ca.read_bytes())
     with grpc.secure_channel(site.address, credentials) as channel:

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,11 +119,22 @@ def test_bind_list_unbind_at_the_command_line() -> None:
                 "--cgroup", "/sys/fs/cgroup/a.slice",
             )  # fmt: skip
             assert (bound.returncode, bound.stdout) == (0, f"{WHO.hex()} is bound.\n"), bound.stderr
+            assert bound.stderr.endswith(
+                "chipwatt: warning: cgroup: no such cgroup now: a.slice; its energy counts from "
+                "when it appears\n"
+            )
             listed = chipwatt(socket, "list", "--json")
             assert json.loads(listed.stdout) == {
                 "workload": WHO.hex(), "class": KIND.hex(), "cgroup": "a.slice",
                 "devices": ["cpu/0"],
             }  # fmt: skip
+            answer = until_the_chips_are_known(socket)
+            (doubt,) = answer["warnings"]
+            assert doubt.startswith(
+                "devices: this host measures no gpu/GPU-00000000-0000-0000-0000-00000000000a; it "
+                "measures cpu/0"
+            )
+            assert chipwatt(socket, "unbind", KIND.hex()).returncode == 0
             nothing = chipwatt(socket, "bind", KIND.hex())
             assert nothing.returncode == 78
             assert nothing.stderr.count("\n") == 1
@@ -132,6 +145,20 @@ def test_bind_list_unbind_at_the_command_line() -> None:
         log = (folder / "agent.log").read_text()
         assert "a.slice" not in log
         assert WHO.hex() in log
+
+
+def until_the_chips_are_known(socket: Path) -> Any:
+    """Bind to a GPU that is nowhere; return the answer of an agent that knows what is measured."""
+    words = ["bind", KIND.hex(), "--device", f"gpu/GPU-{uuid.UUID(int=10)}", "--json"]
+    deadline_s = time.monotonic() + 60
+    while True:
+        told = chipwatt(socket, *words)
+        answer = json.loads(told.stdout)
+        assert told.stderr == "".join(f"chipwatt: warning: {w}\n" for w in answer["warnings"])
+        if "not known yet" not in told.stderr:
+            return answer
+        assert time.monotonic() < deadline_s, told.stderr
+        time.sleep(0.2)
 
 
 @pytest.mark.parametrize("words", [("bind", "x"), ("bind", "0" * 31), ("unbind",), ("walk",)])

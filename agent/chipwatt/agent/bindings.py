@@ -11,12 +11,11 @@ once it is on the disk.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chipwatt.core import log
-from chipwatt.core.durable import sync_directory
+from chipwatt.core.durable import replace_durably
 from chipwatt.core.errors import ChipwattError
 from chipwatt.core.workload import MAX_BINDINGS, Binding
 
@@ -77,17 +76,9 @@ class Bindings:
             "boot_id": self._boot_id.hex(),
             "bindings": [binding.to_plain() for binding in by_id.values()],
         }
-        scratch = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
-            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(plain, file)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(self._path)
-            sync_directory(self._path.parent)
+            replace_durably(self._path, json.dumps(plain).encode(), mode=0o600)
         except OSError as error:
-            scratch.unlink(missing_ok=True)
             raise BindingsNotKept(
                 f"{self._path}: cannot be written: {error.strerror}; nothing was changed"
             ) from None

@@ -133,7 +133,10 @@ class Daemon:
             return None
         try:
             return await serve_workloads(
-                config.workload_socket, config.workloads.group, self._bindings
+                config.workload_socket,
+                config.workloads.group,
+                self._bindings,
+                lambda: self._child.devices,
             )
         except ConfigError as error:
             _log.warning("no workload can be bound here", reason=error)

@@ -57,6 +57,10 @@ class Inventory:
         """Return the sensors in use; their positions here are those of the reducer."""
         return [each.sensors[local] for each in self.opened for local in each.kept]
 
+    def devices(self) -> tuple[DeviceId, ...]:
+        """Return the chips whose energy is added up, of which workloads may hold parts."""
+        return tuple(sorted({sensor.device for sensor in self.sensors() if sensor.root}))
+
     def absent_interfaces(self) -> tuple[AbsentInterface, ...]:
         """Return what is told to the collector: interfaces that gave nothing at all, once each."""
         used = {each.source.interface for each in self.opened}

@@ -17,6 +17,7 @@ from chipwatt.agent.suspects import Suspects
 from chipwatt.core import log
 from chipwatt.core.backoff import delays_s
 from chipwatt.core.errors import ConfigError, InvalidPayload, TraceError
+from chipwatt.core.identity import DeviceId
 from chipwatt.core.workload import Binding
 
 COMMAND = (sys.executable, "-m", "chipwatt.agent.sensing_process", "--fd")
@@ -66,6 +67,8 @@ class SensingChild:
         self.restarts = 0
         self.done = False
         """Whether a replay has come to its end: then nothing is started again."""
+        self.devices: tuple[DeviceId, ...] | None = None
+        """Chips that it measures, or the one before it did; None until one has said so."""
 
     @property
     def pid(self) -> int | None:
@@ -204,6 +207,8 @@ class SensingChild:
                         self._anew = True
                         self._suspects.ended_anew(message.found)
                         _log.info("more sensors found; sensing anew", sources=message.found)
+                    elif isinstance(message, link.Devices):
+                        self.devices = message.devices
                     elif isinstance(message, link.Done):
                         self.done = True
                 await self._intake.room()

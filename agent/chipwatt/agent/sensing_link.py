@@ -15,10 +15,11 @@ up          PAYLOAD      ``u32 n``, n bytes of payload, JSON list: the memory be
 up          DONE         empty: a replay has come to its end
 up          OPENING      JSON ``[name, bool]``: a source's opening begins; true: came back
 up          ANEW         JSON ``[name]``: ends, to be started again for what was found
+up          DEVICES      JSON ``["cpu/0"]``: chips whose energy is added up, from now on
 ==========  ===========  ==========================================================
 
-Upwards goes what ``codec.encode_records`` made of finished windows, and
-nothing else. *Memory* is what the sensing process needs back after a restart;
+Of measurements nothing goes upwards but what ``codec.encode_records`` made of
+finished windows. *Memory* is what the sensing process needs back after a restart;
 the agent keeps it unread. This module knows no record and no numpy, so that the
 agent process stays small.
 """
@@ -33,6 +34,7 @@ from enum import IntEnum
 from typing import Any
 
 from chipwatt.core.errors import InvalidPayload
+from chipwatt.core.identity import DeviceId, parse_device
 from chipwatt.core.workload import Binding
 
 MAX_FRAME_BYTES = 1 << 20
@@ -55,6 +57,7 @@ class Kind(IntEnum):
     OPENING = 6
     ANEW = 7
     BIND = 8
+    DEVICES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,14 @@ class Anew:
     found: tuple[str, ...]
 
 
-Message = Start | Stop | SetCadence | Bind | Payload | Done | Opening | Anew
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """These are the chips whose energy is added up: what a workload can hold of this host."""
+
+    devices: tuple[DeviceId, ...]
+
+
+Message = Start | Stop | SetCadence | Bind | Payload | Done | Opening | Anew | Devices
 
 
 def encode(message: Message) -> bytes:
@@ -155,6 +165,8 @@ def encode(message: Message) -> bytes:
             kind, body = Kind.OPENING, _json([message.name, message.back])
         case Anew():
             kind, body = Kind.ANEW, _json(list(message.found))
+        case Devices():
+            kind, body = Kind.DEVICES, _json([str(device) for device in message.devices])
         case _:
             kind, body = Kind.DONE, b""
     if len(body) >= MAX_FRAME_BYTES:
@@ -241,6 +253,10 @@ def _anew(body: bytes) -> Anew:
     return Anew(tuple(map(str, json.loads(body))))
 
 
+def _devices(body: bytes) -> Devices:
+    return Devices(tuple(parse_device(text) for text in json.loads(body)))
+
+
 _DECODERS: Mapping[int, Callable[[bytes], Message]] = {
     Kind.START: _start,
     Kind.STOP: lambda _: Stop(),
@@ -250,4 +266,5 @@ _DECODERS: Mapping[int, Callable[[bytes], Message]] = {
     Kind.OPENING: _opening,
     Kind.BIND: _bind,
     Kind.ANEW: _anew,
+    Kind.DEVICES: _devices,
 }

@@ -91,8 +91,7 @@ class SensingProcess:
         careful = Careful(start.left_out, start.one_by_one, self._note)
         inventory = open_inventory(self._registered, configs, config.sources, careful=careful)
         announce.absent(inventory.absent)
-        if config.exclusive:
-            self._claim(inventory, configs, start.state_dir)
+        self._claim(config, inventory, configs, start.state_dir)
         clock = _clock_of(inventory)
         attributor = Attributor(clock.mono_ns)
         reducer = Reducer(
@@ -138,6 +137,7 @@ class SensingProcess:
         sampler = Sampler(inventory, reducer, clock, config, emit=sender.send)
         freeze_garbage()
         try:
+            outbox.push(link.Devices(inventory.devices()))
             # On a virtual clock nothing ever waits, so it would hold a core.
             with prompt(
                 real_time=config.real_time and isinstance(clock, SystemClock)
@@ -155,8 +155,16 @@ class SensingProcess:
         finally:
             closing.close()
 
-    def _claim(self, inventory: Inventory, configs: Mapping[str, Any], state_dir: str) -> None:
-        """Make sure that no other agent reads these sensors. Raises ConfigError."""
+    def _claim(
+        self,
+        config: SensingConfig,
+        inventory: Inventory,
+        configs: Mapping[str, Any],
+        state_dir: str,
+    ) -> None:
+        """Make sure that no other agent reads these sensors, if wanted. Raises ConfigError."""
+        if not config.exclusive:
+            return
 
         def wait(seconds: float) -> bool:
             time.sleep(seconds)

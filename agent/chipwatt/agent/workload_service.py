@@ -7,9 +7,9 @@ is said here is not logged but for its ids.
 
 from __future__ import annotations
 
-import grp
 import os
 import stat
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
+from chipwatt.agent.binding_doubts import doubts
 from chipwatt.agent.bindings import Bindings, BindingsFull, BindingsNotKept
+from chipwatt.agent.socket_group import open_to
 from chipwatt.core import log
 from chipwatt.core.coarse import NOBODY
 from chipwatt.core.errors import ConfigError
+from chipwatt.core.identity import DeviceId
 from chipwatt.core.workload import MAX_DEVICES, Binding, parse_holding
 from chipwatt.v1 import workload_pb2 as pb
 from chipwatt.v1 import workload_pb2_grpc
@@ -32,6 +35,8 @@ MAX_MESSAGE_BYTES = 64 << 10
 _MAX_PATH_BYTES = 107
 """Of a Unix socket, by the kernel."""
 _log = log.get(__name__)
+Devices = Callable[[], Collection[DeviceId] | None]
+"""Tells the chips that are measured; None while that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +48,17 @@ class WorkloadsConfig:
     socket: Path | None = None
     """The socket that it talks to; workload.sock in the state_dir if not set."""
     group: str = ""
-    """A group whose members may bind as well; empty: this user and root alone."""
+    """A group whose members may bind as well; empty: this user and root alone. Where the
+    socket's folder is of that group and setgid, as under the shipped units, the agent needs no
+    privilege for it."""
 
 
 class WorkloadServicer(workload_pb2_grpc.WorkloadServiceServicer):
     """Messages in, bindings out."""
 
-    def __init__(self, bindings: Bindings) -> None:
+    def __init__(self, bindings: Bindings, devices: Devices) -> None:
         self._bindings = bindings
+        self._devices = devices
 
     async def Bind(self, request: pb.BindRequest, context: Context) -> pb.BindResponse:  # noqa: N802
         try:
@@ -63,8 +71,14 @@ class WorkloadServicer(workload_pb2_grpc.WorkloadServiceServicer):
         except BindingsNotKept as error:
             await context.abort(grpc.StatusCode.INTERNAL, str(error))
         else:
-            _log.info("workload bound", workload=binding.workload_id.hex(), replaced=replaced)
-            return pb.BindResponse(replaced=replaced)
+            warnings = doubts(binding, self._devices())
+            _log.info(
+                "workload bound",
+                workload=binding.workload_id.hex(),
+                replaced=replaced,
+                warnings=len(warnings),
+            )
+            return pb.BindResponse(replaced=replaced, warnings=warnings)
         raise AssertionError  # abort does not return
 
     async def Unbind(self, request: pb.UnbindRequest, context: Context) -> pb.UnbindResponse:  # noqa: N802
@@ -94,8 +108,8 @@ class WorkloadServicer(workload_pb2_grpc.WorkloadServiceServicer):
         )
 
 
-async def serve(path: Path, group: str, bindings: Bindings) -> grpc.aio.Server:
-    """Listen on ``path`` and return the server.
+async def serve(path: Path, group: str, bindings: Bindings, devices: Devices) -> grpc.aio.Server:
+    """Listen on ``path`` and return the server; ``devices`` are the chips that are measured.
 
     Raises ConfigError where the socket would not be safe or cannot be made.
     """
@@ -109,16 +123,20 @@ async def serve(path: Path, group: str, bindings: Bindings) -> grpc.aio.Server:
             ("grpc.max_connection_idle_ms", 60_000),
         ]
     )
-    workload_pb2_grpc.add_WorkloadServiceServicer_to_server(WorkloadServicer(bindings), server)
+    workload_pb2_grpc.add_WorkloadServiceServicer_to_server(
+        WorkloadServicer(bindings, devices), server
+    )
     mask = os.umask(0o177)  # from its first moment on the socket is its owner's
     try:
         server.add_insecure_port(f"unix:{path}")
-        if group:
-            os.chown(path, -1, grp.getgrnam(group).gr_gid)
-            os.chmod(path, 0o660)  # noqa: PTH101 - one call, before anybody is served
-    except (OSError, RuntimeError, KeyError) as error:
+        if group:  # before anybody is served
+            open_to(path, group)
+    except (OSError, RuntimeError) as error:
         await server.stop(None)
         raise ConfigError(f"{path}: no socket for schedulers can be made there: {error}") from None
+    except ConfigError:
+        await server.stop(None)
+        raise
     finally:
         os.umask(mask)
     await server.start()

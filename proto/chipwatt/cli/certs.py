@@ -64,7 +64,17 @@ def add_parser(subparsers: Any) -> None:
         "--out", type=Path, metavar="BUNDLE", help="folder for it (default: DIR/issued/ROLE/NAME)"
     )
     renew = actions.add_parser("renew", help="replace a bundle by one for the same holder")
-    renew.add_argument("bundle", type=Path, help="folder with ca.pem, cert.pem and key.pem")
+    what = renew.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "bundle", type=Path, nargs="?", help="folder with ca.pem, cert.pem and key.pem"
+    )
+    what.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="an agent's TOML file: certificate and key that [tls] names, wherever they are, from "
+        "the collector that it names",
+    )
     renew.add_argument(
         "--collector",
         metavar="ADDR",
@@ -145,12 +155,18 @@ def _issue(args: argparse.Namespace) -> None:
 def _renew(args: argparse.Namespace) -> None:
     from chipwatt.core.certificate import addresses, holder_of, read_certificate
 
-    if args.within is not None and not enrol.is_due(args.bundle, args.within):
+    collector = args.collector
+    if args.config is None:
+        files = TlsFiles.in_bundle(args.bundle)
+    else:
+        files, its_own = enrol.configured(args.config)
+        collector = collector or its_own
+    if args.within is not None and not enrol.is_due(files, args.within):
         return
-    if args.collector is not None:
-        _told(*enrol.renew(args.bundle, args.collector))
+    if collector is not None:
+        holder = enrol.renew(files, collector)
+        print(f"{files.cert}, {files.key}: for {holder.uri}, until {_until(files.cert)}")
         return
-    files = TlsFiles.in_bundle(args.bundle)
     older = read_certificate(files.cert)
     authority = _authority(args.dir)
     holder = holder_of(older)
@@ -185,10 +201,14 @@ def _save(issued: Issued, args: argparse.Namespace, bundle: Path) -> None:
 
 
 def _told(bundle: Path, holder: Holder) -> None:
+    until = _until(TlsFiles.in_bundle(bundle).cert)
+    print(f"{bundle}: ca.pem, cert.pem and key.pem for {holder.uri}, until {until}")
+
+
+def _until(path: Path) -> str:
     from chipwatt.core.certificate import read_certificate
 
-    until = read_certificate(TlsFiles.in_bundle(bundle).cert).not_valid_after_utc
-    print(f"{bundle}: ca.pem, cert.pem and key.pem for {holder.uri}, until {until:%Y-%m-%d}")
+    return f"{read_certificate(path).not_valid_after_utc:%Y-%m-%d}"
 
 
 def _show(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chipwatt.cli import options
-from chipwatt.core.errors import CertificateError
+from chipwatt.core.errors import CertificateError, ConfigError
 from chipwatt.core.tls import TlsFiles
 
 if TYPE_CHECKING:
@@ -76,36 +76,48 @@ def enrol(args: argparse.Namespace) -> tuple[Path, Holder]:
     key, request = make_request()
     with EnrolmentClient(args.collector, args.ca) as client:
         certificate, authority = client.enrol(_read_token(args.token_file), request)
-    Issued(authority, certificate, key).save(args.out)
-    return args.out, _holder(args.out)
+    return args.out, _holder(Issued(authority, certificate, key).save(args.out))
 
 
-def renew(bundle: Path, address: str) -> tuple[Path, Holder]:
-    """Replace a bundle by one from the collector, asked with the certificate that it holds."""
+def configured(config: Path) -> tuple[TlsFiles, str]:
+    """Return the files that an agent's configuration names, and its collector.
+
+    Raises ConfigError, also where it names none.
+    """
+    from chipwatt.agent.config import load
+
+    read = load(config)
+    if read.tls.files is None:
+        raise ConfigError(f"{config}: no ca, cert and key under [tls]: nothing to renew")
+    return read.tls.files, read.collector
+
+
+def renew(files: TlsFiles, address: str) -> Holder:
+    """Replace certificate and key by those from the collector, asked with what they are now."""
     from chipwatt.client.enrolment import RenewalClient
-    from chipwatt.core.authority import Issued, make_request
+    from chipwatt.core.authority import Issued, check_writable, make_request
 
-    files = TlsFiles.in_bundle(bundle)
+    check_writable(files)  # before one is issued that could not be kept
     key, request = make_request()
     with RenewalClient(address, ca=files.ca, cert=files.cert, key=files.key) as client:
-        certificate, _ = client.renew(request)
+        certificate, authority = client.renew(request)
     # Whom to trust stays as it is: while the authority changes there are two.
-    Issued(files.ca.read_bytes(), certificate, key).save(bundle)
-    return bundle, _holder(bundle)
+    Issued(authority, certificate, key).replace(files)
+    return _holder(files)
 
 
-def is_due(bundle: Path, within_ns: int) -> bool:
-    """Return whether the bundle's certificate ends within so long. Raises CertificateError."""
+def is_due(files: TlsFiles, within_ns: int) -> bool:
+    """Return whether the certificate ends within so long. Raises CertificateError."""
     from chipwatt.core.certificate import read_certificate
 
-    ends = read_certificate(TlsFiles.in_bundle(bundle).cert).not_valid_after_utc
+    ends = read_certificate(files.cert).not_valid_after_utc
     return ends.timestamp() - time.time() <= within_ns / 1e9
 
 
-def _holder(bundle: Path) -> Holder:
+def _holder(files: TlsFiles) -> Holder:
     from chipwatt.core.certificate import holder_of, read_certificate
 
-    return holder_of(read_certificate(TlsFiles.in_bundle(bundle).cert))
+    return holder_of(read_certificate(files.cert))
 
 
 def _read_token(file: Path | None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from chipwatt.client.workloads import WorkloadClient
 
 SOCKET_VARIABLE = "CHIPWATT_WORKLOAD_SOCKET"
-_UNIT_STATE = Path("/var/lib/chipwatt-agent")
-"""State directory of the shipped unit."""
+_OF_UNIT = (
+    Path("/run/chipwatt-workloads/workload.sock"),
+    Path("/var/lib/chipwatt-agent/workload.sock"),
+)
+"""Where the agent of the shipped unit listens: for a group, and else in its state directory."""
 _EPILOG = """\
 An id is 32 hexadecimal digits that the scheduler issued. A workload is measured from the next
 whole second on and told of from its fifth minute on; no name of it leaves this host."""
@@ -65,6 +69,7 @@ def add_parser(subparsers: Any) -> None:
     where.add_argument("--cgroup", default="", help="below /sys/fs/cgroup")
     where.add_argument("--unit", default="", help="systemd service, scope or slice")
     where.add_argument("--pid", type=int, default=0, help="a process, for its cgroup")
+    options.add_json(bind)
     unbind = kinds.add_parser("unbind", help="a workload has ended")
     unbind.add_argument("id", type=_for_argparse(parse_id), help="of the workload")
     listing = kinds.add_parser("list", help="what is bound")
@@ -80,8 +85,8 @@ def add_parser(subparsers: Any) -> None:
         each.add_argument("--classes", type=Path, metavar="FILE", help=f"TOML, class ids in [{by}]")
     for each in (bind, unbind, listing, prolog, epilog, kubelet):
         each.add_argument(
-            "--socket", type=Path, help=f"the agent's (or ${SOCKET_VARIABLE}; default: in its "
-            "state directory)",
+            "--socket", type=Path, help=f"the agent's (or ${SOCKET_VARIABLE}; default: the "
+            "shipped unit's, or in the agent's state directory)",
         )  # fmt: skip
 
 
@@ -106,8 +111,19 @@ def _bind(agent: WorkloadClient, args: argparse.Namespace) -> None:
         binding = Binding(args.id, args.class_id, cgroup, tuple(args.device))
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    replaced = agent.bind(binding)
-    print(f"{args.id.hex()} {'was bound before, and is now so' if replaced else 'is bound'}.")
+    bound = agent.bind(binding)
+    if args.json:
+        answer = {"replaced": bound.replaced, "warnings": bound.warnings}
+        print(json.dumps({**binding.to_plain(), **answer}))
+    else:
+        how = "was bound before, and is now so" if bound.replaced else "is bound"
+        print(f"{args.id.hex()} {how}.")
+    _warn(bound.warnings)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print(f"chipwatt: warning: {warning}", file=sys.stderr)
 
 
 def _unbind(agent: WorkloadClient, args: argparse.Namespace) -> None:
@@ -136,7 +152,9 @@ def _prolog(agent: WorkloadClient, args: argparse.Namespace) -> None:
     from chipwatt.adapters import gpus, slurm_job
 
     classes = _ids(_classes(args.classes).slurm, args.classes)
-    agent.bind(slurm_job.binding(os.environ, gpus.here(), classes))
+    bound = agent.bind(slurm_job.binding(os.environ, gpus.here(), classes))
+    # The job's cgroup is made once its prolog has ended.
+    _warn(warning for warning in bound.warnings if not warning.startswith("cgroup: "))
 
 
 def _epilog(agent: WorkloadClient, _: argparse.Namespace) -> None:
@@ -187,8 +205,8 @@ def _default_socket() -> Path:
 
     if told := os.environ.get(SOCKET_VARIABLE):
         return Path(told)
-    of_unit = _UNIT_STATE / WORKLOAD_SOCKET
-    return of_unit if os.access(of_unit, os.W_OK) else default_state_dir() / WORKLOAD_SOCKET
+    usable = (each for each in _OF_UNIT if os.access(each, os.W_OK))
+    return next(usable, default_state_dir() / WORKLOAD_SOCKET)
 
 
 def _for_argparse(read: Callable[[str], T]) -> Callable[[str], T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ class AgentUnreachable(ChipwattError):
     exit_code = 69  # EX_UNAVAILABLE
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What the agent answers to a binding that it took."""
+
+    replaced: bool
+    """Whether it was bound before."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what it names and is not there now, begun with the field's name."""
+
+
 class WorkloadClient(Channel):
     """Binds workloads on this host; raises AgentUnreachable and what the agent refuses with."""
 
@@ -29,15 +40,16 @@ class WorkloadClient(Channel):
         self._socket = socket
         self._workloads = self._stub(WorkloadServiceStub)
 
-    def bind(self, binding: Binding) -> bool:
-        """Bind a workload; return whether it was bound before."""
+    def bind(self, binding: Binding) -> Bound:
+        """Bind a workload, even to what may appear later."""
         workload = pb.Workload(
             workload_id=binding.workload_id,
             class_id=binding.class_id,
             cgroup=binding.cgroup,
             devices=[str(holding) for holding in binding.devices],
         )
-        return self._call(self._workloads.Bind, pb.BindRequest(workload=workload)).replaced
+        answer = self._call(self._workloads.Bind, pb.BindRequest(workload=workload))
+        return Bound(answer.replaced, tuple(answer.warnings))
 
     def unbind(self, workload_id: bytes) -> None:
         """Undo a binding; raises NotKnown where there is none."""

@@ -12,7 +12,7 @@ import datetime
 import ipaddress
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from chipwatt.core.certificate import Holder, pem_of, read_certificate, read_file, uris
-from chipwatt.core.durable import replace_durably
+from chipwatt.core.durable import replace_keeping_group
 from chipwatt.core.errors import CertificateError
 from chipwatt.core.tls import TlsFiles
 
@@ -87,7 +87,8 @@ class Authority:
                 f"{folder}: an authority is kept here already; its certificates would be worth "
                 "nothing with another: name another folder with --dir"
             )
-        _write(folder, {"ca.key": _key_pem(self._key), "ca.pem": self.pem})
+        secret = folder / "ca.key"
+        _write({secret: _key_pem(self._key), folder / "ca.pem": self.pem}, secret)
 
     @property
     def pem(self) -> bytes:
@@ -151,9 +152,34 @@ class Issued:
     def save(self, folder: Path) -> TlsFiles:
         """Write or replace the bundle, the key for its owner only. Raises CertificateError."""
         files = TlsFiles.in_bundle(folder)
-        # The certificate last: until then it does not fit the key, and nobody takes the pair.
-        _write(folder, {"ca.pem": self.ca, "key.pem": self.key, "cert.pem": self.cert})
+        _write({files.ca: self.ca}, secret=None)
+        self.replace(files)
         return files
+
+    def replace(self, files: TlsFiles) -> None:
+        """Write or replace certificate and key alone, wherever they are. Raises CertificateError.
+
+        Whom to trust stays as it is. Where one of the two cannot be replaced, neither is.
+        """
+        if files.cert.resolve() == files.key.resolve():
+            raise CertificateError(
+                f"{files.cert}: holds certificate and key, which are replaced one after the "
+                "other; give each a file of its own"
+            )
+        check_writable(files)
+        # The certificate last: until then it does not fit the key, and nobody takes the pair.
+        _write({files.key: self.key, files.cert: self.cert}, secret=files.key)
+
+
+def check_writable(files: TlsFiles) -> None:
+    """Raise CertificateError with a sentence where certificate or key cannot be replaced."""
+    for folder in (files.key.parent, files.cert.parent):
+        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+            raise CertificateError(
+                f"{folder}: this process may not write there: give the folder to its user and, "
+                "where a systemd unit protects the files, name it in a drop-in: "
+                f"ReadWritePaths={folder}"
+            )
 
 
 def make_request() -> tuple[bytes, bytes]:
@@ -234,13 +260,12 @@ def _after(days: int) -> datetime.datetime:
     return _now() + datetime.timedelta(days=days)
 
 
-def _write(folder: Path, contents: dict[str, bytes]) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, content in contents.items():
-            is_secret = name in {"ca.key", "key.pem"}
-            replace_durably(folder / name, content, mode=0o600 if is_secret else 0o644)
-    except OSError as error:
-        raise CertificateError(
-            f"{folder}: cannot be written: {os.strerror(error.errno or 5)}"
-        ) from None
+def _write(contents: Mapping[Path, bytes], secret: Path | None) -> None:
+    for path, content in contents.items():
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_keeping_group(path, content, mode=0o600 if path == secret else 0o644)
+        except OSError as error:
+            raise CertificateError(
+                f"{path.parent}: cannot be written: {os.strerror(error.errno or 5)}"
+            ) from None

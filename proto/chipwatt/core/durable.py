@@ -23,20 +23,44 @@ def sync_directory(path: Path, sync: Sync = os.fsync) -> None:
 def replace_durably(path: Path, content: bytes, *, mode: int, sync: Sync = os.fsync) -> None:
     """Put ``content`` in the place of a file; readers see the old one or the new one, whole.
 
-    A new file has ``mode``; one that is replaced keeps its group and what its group may.
-    Nobody else can open it, at no time. Raises OSError.
+    It has ``mode`` whatever the umask and is this process's, needs no privilege, and
+    nobody else can open it before it is complete. Raises OSError; the older file is
+    then as it was and nothing lies beside it, unless only making the name durable failed.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.unlink(missing_ok=True)
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    _replace(path, content, lambda descriptor: os.fchmod(descriptor, mode), sync)
+
+
+def replace_keeping_group(path: Path, content: bytes, *, mode: int, sync: Sync = os.fsync) -> None:
+    """Do the same; a file that is replaced keeps its group and what its group may.
+
+    A new file has ``mode``. Giving a file to a group that this process is not in takes
+    CAP_CHOWN and a system call that most of the shipped units forbid. Raises OSError.
+    """
+
+    def keep(descriptor: int) -> None:
+        kept = mode
         with suppress(FileNotFoundError):
             older = path.stat()
             os.fchown(descriptor, -1, older.st_gid)
-            mode |= older.st_mode & 0o060
-        os.fchmod(descriptor, mode)
-        file.write(content)
-        file.flush()
-        sync(file.fileno())
-    scratch.replace(path)
+            kept |= older.st_mode & 0o060
+        os.fchmod(descriptor, kept)
+
+    _replace(path, content, keep, sync)
+
+
+def _replace(path: Path, content: bytes, own: Callable[[int], None], sync: Sync) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.unlink(missing_ok=True)  # of a process that was killed and had this number
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            own(descriptor)
+            file.write(content)
+            file.flush()
+            sync(descriptor)
+        scratch.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            scratch.unlink()
+        raise
     sync_directory(path.parent, sync)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63hipwatt/v1/workload.proto\x12\x0b\x63hipwatt.v1\"R\n\x08Workload\x12\x13\n\x0bworkload_id\x18\x01 \x01(\x0c\x12\x10\n\x08\x63lass_id\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63group\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x04 \x03(\t\"6\n\x0b\x42indRequest\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.chipwatt.v1.Workload\" \n\x0c\x42indResponse\x12\x10\n\x08replaced\x18\x01 \x01(\x08\"$\n\rUnbindRequest\x12\x13\n\x0bworkload_id\x18\x01 \x01(\x0c\"\x10\n\x0eUnbindResponse\"\r\n\x0bListRequest\"8\n\x0cListResponse\x12(\n\tworkloads\x18\x01 \x03(\x0b\x32\x15.chipwatt.v1.Workload2\xce\x01\n\x0fWorkloadService\x12;\n\x04\x42ind\x12\x18.chipwatt.v1.BindRequest\x1a\x19.chipwatt.v1.BindResponse\x12\x41\n\x06Unbind\x12\x1a.chipwatt.v1.UnbindRequest\x1a\x1b.chipwatt.v1.UnbindResponse\x12;\n\x04List\x12\x18.chipwatt.v1.ListRequest\x1a\x19.chipwatt.v1.ListResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63hipwatt/v1/workload.proto\x12\x0b\x63hipwatt.v1\"R\n\x08Workload\x12\x13\n\x0bworkload_id\x18\x01 \x01(\x0c\x12\x10\n\x08\x63lass_id\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63group\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x04 \x03(\t\"6\n\x0b\x42indRequest\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.chipwatt.v1.Workload\"2\n\x0c\x42indResponse\x12\x10\n\x08replaced\x18\x01 \x01(\x08\x12\x10\n\x08warnings\x18\x02 \x03(\t\"$\n\rUnbindRequest\x12\x13\n\x0bworkload_id\x18\x01 \x01(\x0c\"\x10\n\x0eUnbindResponse\"\r\n\x0bListRequest\"8\n\x0cListResponse\x12(\n\tworkloads\x18\x01 \x03(\x0b\x32\x15.chipwatt.v1.Workload2\xce\x01\n\x0fWorkloadService\x12;\n\x04\x42ind\x12\x18.chipwatt.v1.BindRequest\x1a\x19.chipwatt.v1.BindResponse\x12\x41\n\x06Unbind\x12\x1a.chipwatt.v1.UnbindRequest\x1a\x1b.chipwatt.v1.UnbindResponse\x12;\n\x04List\x12\x18.chipwatt.v1.ListRequest\x1a\x19.chipwatt.v1.ListResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BINDREQUEST']._serialized_start=127
   _globals['_BINDREQUEST']._serialized_end=181
   _globals['_BINDRESPONSE']._serialized_start=183
-  _globals['_BINDRESPONSE']._serialized_end=215
-  _globals['_UNBINDREQUEST']._serialized_start=217
-  _globals['_UNBINDREQUEST']._serialized_end=253
-  _globals['_UNBINDRESPONSE']._serialized_start=255
-  _globals['_UNBINDRESPONSE']._serialized_end=271
-  _globals['_LISTREQUEST']._serialized_start=273
-  _globals['_LISTREQUEST']._serialized_end=286
-  _globals['_LISTRESPONSE']._serialized_start=288
-  _globals['_LISTRESPONSE']._serialized_end=344
-  _globals['_WORKLOADSERVICE']._serialized_start=347
-  _globals['_WORKLOADSERVICE']._serialized_end=553
+  _globals['_BINDRESPONSE']._serialized_end=233
+  _globals['_UNBINDREQUEST']._serialized_start=235
+  _globals['_UNBINDREQUEST']._serialized_end=271
+  _globals['_UNBINDRESPONSE']._serialized_start=273
+  _globals['_UNBINDRESPONSE']._serialized_end=289
+  _globals['_LISTREQUEST']._serialized_start=291
+  _globals['_LISTREQUEST']._serialized_end=304
+  _globals['_LISTRESPONSE']._serialized_start=306
+  _globals['_LISTRESPONSE']._serialized_end=362
+  _globals['_WORKLOADSERVICE']._serialized_start=365
+  _globals['_WORKLOADSERVICE']._serialized_end=571
 # @@protoc_insertion_point(module_scope)

@@ -74,14 +74,22 @@ class BindResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     REPLACED_FIELD_NUMBER: builtins.int
+    WARNINGS_FIELD_NUMBER: builtins.int
     replaced: builtins.bool
     """Whether it was bound before."""
+    @property
+    def warnings(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Sentences about what is named and not there now, each begun with the field's name
+        (cgroup, devices). It is bound all the same: it may appear.
+        """
+
     def __init__(
         self,
         *,
         replaced: builtins.bool = ...,
+        warnings: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["replaced", b"replaced"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["replaced", b"replaced", "warnings", b"warnings"]) -> None: ...
 
 Global___BindResponse: typing_extensions.TypeAlias = BindResponse
 

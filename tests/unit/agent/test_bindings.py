@@ -77,3 +77,12 @@ def test_a_disk_that_refuses_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(BindingsNotKept, match="nothing was changed"):
         bindings.bind(a_binding(2))
     assert told.last == bindings.all() == [a_binding(1)]
+
+
+def test_a_name_that_cannot_be_replaced_leaves_no_scratch_file(tmp_path: Path) -> None:
+    path = tmp_path / "workloads.json"
+    bindings = Bindings(path, BOOT, Told())
+    path.mkdir()
+    with pytest.raises(BindingsNotKept, match="nothing was changed"):
+        bindings.bind(a_binding(1))
+    assert list(tmp_path.iterdir()) == [path]

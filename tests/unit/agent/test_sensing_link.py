@@ -32,6 +32,16 @@ messages = st.one_of(
         one_by_one=st.booleans(),
     ),
     st.builds(link.Opening, name=st.text(), back=st.booleans()),
+    st.builds(
+        link.Devices,
+        devices=st.lists(
+            st.builds(DeviceId, st.sampled_from(DeviceKind), st.integers(0, 99))
+            | st.builds(
+                DeviceId, st.just(DeviceKind.GPU), st.just(0), st.integers(1 << 40, (1 << 128) - 1)
+            ),
+            max_size=3,
+        ).map(tuple),
+    ),
     st.builds(link.Anew, found=st.lists(st.text(), max_size=3).map(tuple)),
     st.builds(
         link.Bind,

@@ -4,7 +4,7 @@ import asyncio
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import grpc
@@ -31,13 +31,18 @@ def folder() -> Iterator[Path]:
         yield Path(path)
 
 
-def asked(folder: Path, ask: Callable[[Path], None], group: str = "") -> list[Binding]:
+def asked(
+    folder: Path,
+    ask: Callable[[Path], None],
+    group: str = "",
+    devices: Collection[DeviceId] | None = (),
+) -> list[Binding]:
     """Serve, let ``ask`` talk to the socket from another thread, return what is bound then."""
     path = folder / "workload.sock"
     bindings = Bindings(folder / "workloads.json", bytes(16), lambda _: None)
 
     async def session() -> None:
-        server = await serve(path, group, bindings)
+        server = await serve(path, group, bindings, lambda: devices)
         try:
             await asyncio.to_thread(ask, path)
         finally:
@@ -54,8 +59,8 @@ def test_bind_list_unbind(folder: Path) -> None:
     def ask(path: Path) -> None:
         with WorkloadClient(path) as client:
             assert client.bindings() == []
-            assert not client.bind(binding)
-            assert client.bind(binding)
+            assert not client.bind(binding).replaced
+            assert client.bind(binding).replaced
             client.bind(Binding(KIND, cgroup="other"))
             assert client.bindings() == [binding, Binding(KIND, cgroup="other")]
             client.unbind(KIND)
@@ -63,6 +68,20 @@ def test_bind_list_unbind(folder: Path) -> None:
                 client.unbind(KIND)
 
     assert asked(folder, ask) == [binding]
+
+
+def test_what_is_not_there_is_bound_with_a_warning(folder: Path) -> None:
+    gpu, other = DeviceId(DeviceKind.GPU, 0, 7 << 100), DeviceId(DeviceKind.GPU, 1)
+    binding = Binding(WHO, cgroup="chipwatt-test.slice/none", devices=(Holding(gpu),))
+
+    def ask(path: Path) -> None:
+        with WorkloadClient(path) as client:
+            about_device, about_cgroup = client.bind(binding).warnings
+            assert about_device == f"devices: this host measures no {gpu}; it measures gpu/1"
+            assert about_cgroup.startswith("cgroup: no such cgroup now: chipwatt-test.slice/none;")
+            assert client.bind(Binding(KIND, devices=(Holding(other),))).warnings == ()
+
+    assert binding in asked(folder, ask, devices=[other])
 
 
 def test_a_socket_is_its_owners(folder: Path) -> None:
@@ -124,7 +143,7 @@ def test_a_folder_where_others_may_write_is_no_place(folder: Path) -> None:
 
 
 def test_a_group_that_is_not_there_is_a_sentence(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="no socket for schedulers"):
+    with pytest.raises(ConfigError, match="no group 'no-such-group'"):
         asked(folder, lambda _: None, "no-such-group")
 
 

@@ -106,3 +106,22 @@ def test_a_bundle_of_another_domain_is_not_renewed(
     )
     assert certs("renew", tmp_path / "x", "--dir", folder) == 65
     assert "is of the domain other.example" in capsys.readouterr().err
+
+
+def test_a_configuration_without_files_has_nothing_to_renew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text("")
+    assert certs("renew", "--config", config) == 78
+    assert f"{config}: no ca, cert and key under [tls]" in capsys.readouterr().err
+    config.write_text('[tls]\nca = "a"\ncert = "/nowhere/c"\nkey = "b"\n')
+    assert certs("renew", "--config", config, "--within", "30d") == 65
+    assert "/nowhere/c: cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [[], ["bundle", "--config", "file"]])
+def test_one_thing_is_renewed_at_a_time(args: list[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        certs("renew", *args)
+    assert raised.value.code == 2

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import os
+import shutil
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +20,7 @@ from hypothesis import strategies as st
 from chipwatt.core.authority import Authority
 from chipwatt.core.certificate import ROLES, Holder, addresses, holder_of, read_certificate, uris
 from chipwatt.core.errors import CertificateError
+from chipwatt.core.tls import TlsFiles
 
 AUTHORITY = Authority.create("test.example")
 NAMES = st.from_regex(r"[A-Za-z0-9._-]{1,253}", fullmatch=True)
@@ -114,3 +120,71 @@ def test_two_roots_of_one_domain_have_names_of_their_own() -> None:
     with pytest.raises((InvalidSignature, ValueError)):
         certificate(AUTHORITY.issue(Holder("test.example", "agent", "x")).cert
                     ).verify_directly_issued_by(other)  # fmt: skip
+
+
+PUTS = """\
+import sys
+from pathlib import Path
+from chipwatt.core.authority import Authority
+from chipwatt.core.certificate import Holder
+from chipwatt.core.errors import CertificateError
+from chipwatt.core.tls import TlsFiles
+issued = Authority.create("a.example").issue(Holder("a.example", "agent", "x"))
+try:
+    issued.replace(TlsFiles(*map(Path, sys.argv[1:])))
+except CertificateError as error:
+    sys.exit(str(error))
+"""
+POWERLESS = ["setpriv", "--bounding-set=-all"] if os.geteuid() == 0 else []
+"""Root without root's powers, as under the unit that renews."""
+
+
+def can_lay_powers_down() -> bool:
+    if not POWERLESS:
+        return True
+    found = shutil.which(POWERLESS[0]) is not None
+    return found and subprocess.run([*POWERLESS, "true"], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not can_lay_powers_down(), reason="root cannot lay its powers down here")
+@pytest.mark.parametrize("closed", ["cert", "key"])
+def test_where_one_of_two_files_cannot_be_replaced_neither_is(tmp_path: Path, closed: str) -> None:
+    files = TlsFiles(*(tmp_path / name / f"{name}.pem" for name in ("ca", "cert", "key")))
+    for path in (files.ca, files.cert, files.key):
+        path.parent.mkdir()
+        path.write_text("older")
+    folder = tmp_path / closed
+    folder.chmod(0o500)
+    if POWERLESS:
+        os.chown(folder, 54321, -1)
+        folder.chmod(0o755)
+    paths = map(str, (files.ca, files.cert, files.key))
+    command = [*POWERLESS, sys.executable, "-c", PUTS, *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    folder.chmod(0o755)
+    assert done.returncode == 1
+    assert f"{folder}: this process may not write there" in done.stderr
+    assert f"ReadWritePaths={folder}" in done.stderr
+    assert [path.read_text() for path in (files.ca, files.cert, files.key)] == ["older"] * 3
+
+
+def test_files_of_any_name_are_replaced_and_whom_to_trust_is_not(tmp_path: Path) -> None:
+    files = TlsFiles(tmp_path / "roots.crt", tmp_path / "a" / "host.crt", tmp_path / "b" / "x")
+    files.ca.write_text("trusted")
+    authority = Authority.create("a.example")
+    issued = authority.issue(Holder("a.example", "agent", "x"))
+    issued.replace(files)
+    assert files.ca.read_text() == "trusted"
+    assert (files.cert.read_bytes(), files.key.read_bytes()) == (issued.cert, issued.key)
+    assert stat.S_IMODE(files.key.stat().st_mode) == 0o600
+    assert {path.name for path in tmp_path.rglob("*")} == {"roots.crt", "a", "host.crt", "b", "x"}
+
+
+def test_one_file_for_both_is_refused(tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_text("older")
+    (tmp_path / "link.pem").symlink_to(both)
+    issued = Authority.create("a.example").issue(Holder("a.example", "agent", "x"))
+    with pytest.raises(CertificateError, match="give each a file of its own"):
+        issued.replace(TlsFiles(tmp_path / "ca.pem", both, tmp_path / "link.pem"))
+    assert both.read_text() == "older"

@@ -6,16 +6,24 @@ import argparse
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from chipwatt.agent.doctor import cpu_advice, other_advice
 from chipwatt.agent.doctor.finding import GROUP, UNIT
-from chipwatt.cli import main
+from chipwatt.cli import main, workload
 
-SHIPPED = Path(__file__).parents[3] / "packaging" / "systemd"
-UNITS = ("chipwatt-sensing", "chipwatt-agent", "chipwatt-collector")
+PACKAGING = Path(__file__).parents[3] / "packaging"
+SHIPPED = PACKAGING / "systemd"
+UNITS = (
+    "chipwatt-sensing",
+    "chipwatt-agent",
+    "chipwatt-collector",
+    "chipwatt-slurm",
+    "chipwatt-renew",
+)
 MOST_EXPOSURE = 20
 """Of 100; the usual exporters have 92 and more."""
 needs_systemd = pytest.mark.skipif(
@@ -30,18 +38,27 @@ def exposure(unit: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def path_of(unit: str) -> Path:
+    (path,) = PACKAGING.glob(f"*/{unit}.service")
+    return path
+
+
 def text(name: str) -> str:
     return (SHIPPED / name).read_text()
 
 
 def values(unit: str, key: str) -> list[str]:
-    return re.findall(rf"^{key}=(.*)$", text(f"{unit}.service"), re.MULTILINE)
+    return re.findall(rf"^{key}=(.*)$", path_of(unit).read_text(), re.MULTILINE)
+
+
+def tmpfiles() -> list[str]:
+    return [line for line in text("chipwatt.tmpfiles").splitlines() if not line.startswith("#")]
 
 
 @needs_systemd
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_is_little_exposed(unit: str) -> None:
-    result = exposure(SHIPPED / f"{unit}.service")
+    result = exposure(path_of(unit))
     if "Unknown" in result.stderr or "unrecognized option" in result.stderr:
         pytest.skip(f"this systemd is too old: {result.stderr.strip()}")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -83,9 +100,25 @@ def test_every_user_and_group_of_ours_is_made() -> None:
     for unit in UNITS:
         for key in ("User", "Group", "SupplementaryGroups"):
             named |= {name for line in values(unit, key) for name in line.split()}
+    named |= {line.split()[4] for line in tmpfiles()}
     assert {name for name in named if name.startswith("chipwatt")} == made
     files = text("chipwatt.tmpfiles") + text("70-chipwatt.rules")
     assert set(re.findall(r"chipwatt-[a-z]+(?= +-)", files)) <= made
+
+
+def test_a_group_may_bind_workloads_where_the_command_looks_and_the_unit_may_write() -> None:
+    folder = workload._OF_UNIT[0].parent
+    (made,) = [line.split() for line in tmpfiles() if line.split()[1] == str(folder)]
+    (user,) = values("chipwatt-agent", "User")
+    # The 2 hands the group down to the socket; only the agent may put something there.
+    assert made[2:4] == ["2750", user]
+    assert f"-{folder}" in values("chipwatt-agent", "ReadWritePaths")
+    (state,) = values("chipwatt-agent", "StateDirectory")
+    assert workload._OF_UNIT[1].parent == Path("/var/lib") / state
+    said = tomllib.loads(re.findall(r"```toml\n(.*?)```", text("README.md"), re.DOTALL)[0])
+    assert said == {"workloads": {"socket": str(workload._OF_UNIT[0]), "group": made[4]}}, (
+        "the README says another"
+    )
 
 
 def test_the_rule_is_the_one_that_the_doctor_gives() -> None:
@@ -102,7 +135,7 @@ PLAIN = {"Type", "ExecStart", "Restart", "RestartSec", "Group", "StateDirectoryM
 
 def explained(unit: str) -> tuple[set[str], set[str]]:
     """Return the keys of a unit's service, and those with a comment right above them."""
-    service = text(f"{unit}.service").partition("[Service]")[2].partition("[Install]")[0]
+    service = path_of(unit).read_text().partition("[Service]")[2].partition("[Install]")[0]
     keys, commented = set(), set()
     above = ""
     for line in service.splitlines():

@@ -28,6 +28,13 @@ KEEP_NS: Final = 120_000_000_000
 _READ_BYTES: Final = 1024
 
 
+def file_of(cgroup: str, root: Path = CGROUPS) -> Path:
+    """Return the file that counts a cgroup's CPU time; it is there while the cgroup is."""
+    if (root / "cgroup.controllers").exists():
+        return root / cgroup / "cpu.stat"
+    return root / "cpuacct" / cgroup / "cpuacct.usage"
+
+
 @dataclass(slots=True)
 class Line:
     """Cumulative CPU time over time."""
@@ -100,7 +107,7 @@ class CpuTimes:
         try:
             if cgroup not in self._files:
                 flags = os.O_RDONLY | os.O_CLOEXEC
-                self._files[cgroup] = os.open(self._path(cgroup), flags)
+                self._files[cgroup] = os.open(file_of(cgroup, self._root), flags)
             text = os.pread(self._files[cgroup], _READ_BYTES, 0)
             if not self._is_v2:
                 return int(text)
@@ -110,11 +117,6 @@ class CpuTimes:
             self._close(cgroup)
             has_run = any(self._lines[cgroup].used_ns[-1:])
             return 0 if isinstance(error, FileNotFoundError) and not has_run else None
-
-    def _path(self, cgroup: str) -> Path:
-        if self._is_v2:
-            return self._root / cgroup / "cpu.stat"
-        return self._root / "cpuacct" / cgroup / "cpuacct.usage"
 
     def _close(self, cgroup: str) -> None:
         file = self._files.pop(cgroup, None)

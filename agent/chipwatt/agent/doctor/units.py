@@ -8,19 +8,17 @@ systemd.unit(5) has it. What systemd itself thinks of them says
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from chipwatt.agent.doctor.facts import Facts
 from chipwatt.agent.doctor.finding import GROUP, Finding, Remedy, State
 from chipwatt.agent.doctor.process import File, read_file
+from chipwatt.agent.doctor.renewal import KEY, check_renewal, tls_files
+from chipwatt.agent.doctor.unit_files import Unit, read_unit
 from chipwatt.agent.sensing.sysfs import read_text
 
 NAME = "units"
 SENSING, AGENT = "chipwatt-sensing.service", "chipwatt-agent.service"
-_FOLDERS = ("etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system",
-            "lib/systemd/system")  # fmt: skip
-_KEY = "etc/chipwatt/tls/key.pem"
 _YES = ("yes", "true", "on", "1")
 _NO_PRIVILEGE = {
     "CapabilityBoundingSet": ("", "it needs no capability"),
@@ -44,16 +42,10 @@ PROMISES: Mapping[str, Mapping[str, tuple[str, str]]] = {
 """What must stand in a unit, and why."""
 
 
-@dataclass(slots=True)
-class _Unit:
-    files: list[Path] = field(default_factory=list)
-    settings: dict[str, str] = field(default_factory=dict)
-
-
 def units(facts: Facts) -> Finding:
     """Return the finding; a host without our units has none to check."""
     root = facts.places.root
-    found = {name: _read(root, name) for name in (SENSING, AGENT)}
+    found = {name: read_unit(root, name) for name in (SENSING, AGENT)}
     finding = Finding(NAME, State.WORKS)
     if not any(unit.files for unit in found.values()):
         finding.state = State.OFF
@@ -74,7 +66,7 @@ def units(facts: Facts) -> Finding:
     return finding
 
 
-def _check(finding: Finding, name: str, unit: _Unit) -> None:
+def _check(finding: Finding, name: str, unit: Unit) -> None:
     before = len(finding.missing)
     for key, (wanted, why) in PROMISES[name].items():
         told = unit.settings.get(key)
@@ -96,7 +88,7 @@ def _holds(told: str, wanted: str) -> bool:
     return told.lower() in _YES if wanted == "yes" else told == wanted
 
 
-def _users(finding: Finding, root: Path, found: Mapping[str, _Unit]) -> None:
+def _users(finding: Finding, root: Path, found: Mapping[str, Unit]) -> None:
     users, groups = _names(root / "etc/passwd"), _names(root / "etc/group")
     wanted = {unit.settings.get("User", "root") for unit in found.values() if unit.files}
     if len(wanted) < sum(bool(unit.files) for unit in found.values()):
@@ -120,43 +112,12 @@ def _files(finding: Finding, facts: Facts, root: Path) -> None:
         )
         paths = " ".join(str(file.path) for file in opened)
         finding.remedies.append(Remedy("close them", (f"sudo chmod o-r {paths}",)))
-    key: File | None = read_file(root / _KEY)
+    files = tls_files(root)
+    key: File | None = read_file(root / files.get("key", KEY).relative_to("/"))
     if key is not None and key.mode & 0o007:
         finding.missing.append(f"secrecy of this host's private key: {key}")
         finding.remedies.append(Remedy("close it", (f"sudo chmod o-rwx {key.path}",)))
-
-
-def _read(root: Path, name: str) -> _Unit:
-    """Read a unit and its drop-ins; where there are several, the first folder has it."""
-    unit = _Unit()
-    for folder in _FOLDERS:
-        text = read_text(root / folder / name)
-        if text is not None:
-            unit.files.append(root / folder / name)
-            _take(unit, text)
-            break
-    else:
-        return unit
-    drop_ins = {
-        path.name: path
-        for folder in reversed(_FOLDERS)
-        for path in (root / folder / f"{name}.d").glob("*.conf")
-    }
-    for _, path in sorted(drop_ins.items()):
-        unit.files.append(path)
-        _take(unit, read_text(path) or "")
-    return unit
-
-
-def _take(unit: _Unit, text: str) -> None:
-    section = ""
-    for line in text.splitlines():
-        stripped = line.strip()
-        if stripped.startswith("["):
-            section = stripped
-        elif section == "[Service]" and "=" in stripped and not stripped.startswith(("#", ";")):
-            key, _, value = stripped.partition("=")
-            unit.settings[key.strip()] = value.strip()
+    check_renewal(finding, root, files)
 
 
 def _names(path: Path) -> set[str]:

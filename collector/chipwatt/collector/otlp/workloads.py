@@ -7,7 +7,6 @@ begins with what comes from now on: older minutes have been told to other reader
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +18,7 @@ from chipwatt.collector.otlp.request import Request, RequestWriter
 from chipwatt.collector.otlp.table import Metric
 from chipwatt.collector.otlp.workload_table import WORKLOAD_ABOVE, WORKLOAD_POWER
 from chipwatt.collector.store.workloads import Minute
-from chipwatt.core.durable import sync_directory
+from chipwatt.core.durable import replace_durably
 from chipwatt.core.errors import StoreError
 from chipwatt.core.log import get
 
@@ -145,14 +144,8 @@ class WorkloadExport:
     def _keep(self, position: int) -> None:
         if self._place is None:
             return
-        fresh = self._place.with_suffix(".new")
         try:
             self._place.parent.mkdir(parents=True, exist_ok=True)
-            with fresh.open("w") as file:
-                file.write(f"{position}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._place)
-            sync_directory(self._place.parent)
+            replace_durably(self._place, b"%d\n" % position, mode=0o600)
         except OSError as error:
             raise StoreError(f"{self._place}: cannot be written: {error.strerror}") from None

@@ -104,3 +104,51 @@ def test_secrets_that_are_open_to_everybody_are_told(tmp_path: Path) -> None:
     assert "CVE-2020-8694" in told(finding)
     assert "private key" in told(finding)
     assert any("chmod o-rwx" in text for each in finding.remedies for text in each.commands)
+
+
+RENEW = "chipwatt-renew.service"
+
+
+def renewing(root: Path, folder: str) -> Host:
+    """Return a host whose certificate is in ``folder``, with the unit that renews."""
+    host = Host(root)
+    host.machine.write(f"usr/lib/systemd/system/{RENEW}", (SHIPPED / RENEW).read_text())
+    files = "".join(f'{name} = "{folder}/{name}.pem"\n' for name in ("ca", "cert", "key"))
+    host.machine.write("etc/chipwatt/agent.toml", f"[tls]\n{files}")
+    return host
+
+
+def test_the_shipped_place_of_certificates_can_be_renewed(tmp_path: Path) -> None:
+    assert renewing(tmp_path, "/etc/chipwatt/tls").found().state is State.WORKS
+
+
+def test_a_certificate_that_cannot_be_renewed_where_it_is_is_told_with_the_drop_in(
+    tmp_path: Path,
+) -> None:
+    host = renewing(tmp_path, "/srv/pki")
+    finding = host.found()
+    assert finding.state is State.PART
+    assert f"{RENEW}: may not write to /srv/pki" in told(finding)
+    (remedy,) = finding.remedies
+    assert remedy.file == f"/etc/systemd/system/{RENEW}.d/tls.conf"
+    host.machine.write(remedy.file.lstrip("/"), remedy.text)
+    assert host.found().state is State.WORKS
+    host.drop_in(RENEW, "[Service]\nReadWritePaths=\n", "z.conf")
+    assert "may not write to /srv/pki" in told(host.found()), "an empty one forgets the others"
+
+
+def test_the_key_that_the_configuration_names_is_the_one_that_is_looked_at(tmp_path: Path) -> None:
+    host = renewing(tmp_path, "/etc/chipwatt/tls")
+    host.machine.write("etc/chipwatt/tls/key.pem").chmod(0o644)
+    assert "private key" in told(host.found())
+    host.machine.write("etc/chipwatt/agent.toml", '[tls]\nkey = "/srv/key.pem"\n')
+    assert "private key" not in told(host.found())
+    host.machine.write("srv/key.pem").chmod(0o644)
+    assert "private key" in told(host.found())
+
+
+@pytest.mark.parametrize("text", ["[tls", "tls = 3", "[tls]\nkey = 3", '[tls]\nkey = "relative"'])
+def test_a_configuration_that_is_wrong_is_not_the_doctors_matter(tmp_path: Path, text: str) -> None:
+    host = renewing(tmp_path, "/etc/chipwatt/tls")
+    host.machine.write("etc/chipwatt/agent.toml", text)
+    assert host.found().state is State.WORKS

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import time
 from pathlib import Path
+
+import pytest
 
 from chipwatt.collector.egress.config import Tier
 from chipwatt.collector.egress.workloads import confidential
@@ -12,6 +15,7 @@ from chipwatt.collector.otlp.request import Request
 from chipwatt.collector.otlp.workload_table import WORKLOAD_METRICS
 from chipwatt.collector.otlp.workloads import WorkloadEncoder, WorkloadExport
 from chipwatt.collector.store.workloads import Minute
+from chipwatt.core.errors import StoreError
 from fakes.otlp_reader import points
 from fakes.workload_records import LIMIT_MW, a_workload
 
@@ -98,3 +102,15 @@ def test_an_export_goes_on_where_the_last_one_stopped(tmp_path: Path) -> None:
     second = Sink(1)
     run(Book(1, 2, 3, 4), second, place)
     assert sum(request.points for request in second.requests) == 8
+
+
+def test_a_place_that_cannot_be_kept_is_a_sentence_and_no_litter(tmp_path: Path) -> None:
+    place = tmp_path / "otlp" / "default.workloads"
+    export = WorkloadExport(Book(1), confidential, ENCODER, Sink(1), dict, place)
+    export._keep(7)
+    assert (place.read_text(), stat.S_IMODE(place.stat().st_mode)) == ("7\n", 0o600)
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(StoreError, match="cannot be written"):
+        export._keep(8)
+    assert list(place.parent.iterdir()) == [place]
