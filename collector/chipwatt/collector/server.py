@@ -192,7 +192,7 @@ class Collector:
         query_pb2_grpc.add_QueryServiceServicer_to_server(
             QueryServicer(queries, status, self._executor, self._config.privacy.tier), server
         )
-        placement.serve(server, self._executor)
+        placement.serve(server, self._executor, self._config.privacy.tier)
         return status
 
     def reload(self) -> None:

@@ -28,7 +28,8 @@ class Provenance:
     """``CONFORMAL``, ``N_SIGMA``, ``RC_LIKE``, ``RECENT_MAX``, ``NAMEPLATE_90`` or ``NAMEPLATE``;
     empty where nothing was predicted."""
     quality: tuple[str, ...]
-    """Of ``STALE``, ``PARTIAL``, ``COLD_START``, ``ESTIMATED_CHILD``; empty: nothing weakens it."""
+    """Of ``STALE``, ``PARTIAL``, ``COLD_START``, ``ESTIMATED_CHILD``, ``BY_THE_MINUTE``; empty:
+    nothing weakens it."""
     model_version: int = 0
     """Grows with every change of the method that could change a number."""
     calibration: Calibration | None = None

@@ -2,7 +2,8 @@
 
 An operator sees everything that the collector stores. Who is there for egress (OTLP,
 ``/metrics``, a client with that role) sees what ``privacy.egress`` grants. Placement
-gets its answers from models and class profiles and reads no windows; agents read nothing.
+gets its answers from models and class profiles and reads no windows, and sees seconds of
+crowds of hosts alone; agents read nothing.
 """
 
 from __future__ import annotations
@@ -52,3 +53,8 @@ def view_of(role: Role, tier: Tier) -> View | None:
     if role is Role.OPERATOR:
         return EVERYTHING
     return _EGRESS[tier] if role is Role.EGRESS else None
+
+
+def sees_few_hosts(role: Role, tier: Tier) -> bool:
+    """Return whether placement shows ``role`` the seconds of nodes with few hosts too."""
+    return role is Role.OPERATOR or tier is Tier.OPERATOR

@@ -95,14 +95,15 @@ class Horizon:
             rise = parts.template.rise_mw(self.horizon_s)[which]
             template = np.where(served, rise, template)
             with_template[served] = 1
+        whole = parts.cohorts.ring(self._number, cohort, np.zeros_like(with_template), pool)
         binned = parts.cohorts.ring(self._number, cohort, with_template, self._bins[which])
         pooled = parts.cohorts.ring(self._number, cohort, with_template, pool)
         counts = parts.scores.counts
         rings = np.where(counts[binned] >= self._min_binned, binned, pooled)
-        parts.scores.settle(np.unique(rings))
+        parts.scores.settle(np.unique(np.concatenate([rings, whole])))
         held = parts.scores.held(rings)
         ready = (held >= MIN_SCORES) & (parts.levels.age_s[which] >= SETTLE_S)
-        return Basis(base, template, rings, held, ready)
+        return Basis(base, template, rings, whole, held, ready)
 
     def _levels(self, which: Which = EVERY) -> tuple[Array, Array]:
         """Return the slow level, and by how much the fast one is above it."""
@@ -114,13 +115,15 @@ class Horizon:
         """Return what the conformal predictions of these nodes are made of, as it is now."""
         parts = self._parts
         basis = self.basis(which)
-        scores, rings = parts.scores.frozen(basis.rings)
+        scores, numbers = parts.scores.frozen(np.stack([basis.rings, basis.pooled]))
+        rings, pooled = numbers.reshape(2, -1)
         return Reading(
             basis=basis,
             scale_mw=parts.nodes.scale_mw[which],
             n_sigma_mw=parts.recent.n_sigma_mw(which),
             scores=scores,
             rings=rings,
+            pooled=pooled,
             alpha=self.alpha.frozen(which),
         )
 

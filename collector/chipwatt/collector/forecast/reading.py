@@ -18,6 +18,8 @@ class Basis:
     base_mw: Array
     template_mw: Array
     rings: Array
+    pooled: Array
+    """The rings of whole cohorts, whatever the volatility and the time of day."""
     scores: Array
     ready: Array
     """Enough is known of the node and of its cohort."""
@@ -34,6 +36,8 @@ class Reading:
     scores: Scores
     rings: Array
     """Each node's ring among ``scores``."""
+    pooled: Array
+    """And that of its whole cohort."""
     alpha: Alpha
 
     def peak_mw(self, quantile: float) -> Array:
@@ -49,3 +53,16 @@ class Reading:
         """Return the probability that the peak is above a limit."""
         over = limit_mw - self.basis.base_mw - self.basis.template_mw
         return self.alpha.share(self.scores.above(self.rings, over / self.scale_mw))
+
+    def pooled_margin_mw(self, quantile: float) -> Array:
+        """Return what the whole cohort's peaks exceed their bases by, with that probability.
+
+        It says nothing of what the node itself did lately.
+        """
+        alpha = np.full(len(self.pooled), 1.0 - quantile)
+        margin: Array = self.scale_mw * self.scores.margins(self.pooled, alpha)[0]
+        return margin
+
+    def pooled_exceeds(self, over_mw: Array) -> Array:
+        """Return how often peaks of the whole cohort exceed their bases by more."""
+        return self.scores.above(self.pooled, over_mw / self.scale_mw)

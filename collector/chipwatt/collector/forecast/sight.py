@@ -18,6 +18,17 @@ CLASSIC_RISK = 0.01
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What is let in of nodes of which little may be known; mW a node, stand-ins included."""
+
+    base_mw: Array
+    least_mw: Array
+    """No peak is predicted below it."""
+    highest_mw: Array
+    """The answer where the forecast is cold."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """Arrays over the nodes asked for; mW."""
 
@@ -59,6 +70,40 @@ class Sight:
             weakness=weakness,
             scores=basis.scores,
         )
+
+    def predict_on(self, seen: Seen, quantile: float) -> Prediction:
+        """Return peaks above other bases than the nodes' own, with their cohorts' margins.
+
+        What a node itself did goes in as ``seen`` and in no other way.
+        """
+        reading, ready = self.reading, self.reading.basis.ready
+        base_mw, least_mw = seen.base_mw, seen.least_mw
+        margin = np.where(ready, reading.pooled_margin_mw(quantile), seen.highest_mw - base_mw)
+        raw = base_mw + margin
+        weakness = np.where(self.whole, 0, int(Weakness.STALE))
+        weakness |= np.where(ready, 0, int(Weakness.COLD_START))
+        return Prediction(
+            peak_mw=np.clip(raw, least_mw, np.maximum(self.cap_mw, least_mw)),
+            base_mw=base_mw,
+            template_mw=np.zeros(len(base_mw)),
+            margin_mw=margin,
+            assumed_mw=self.assumed_mw,
+            predictor=np.where(
+                ready & (raw > least_mw), int(Predictor.CONFORMAL), int(Predictor.RECENT_MAX)
+            ),
+            weakness=weakness,
+            scores=reading.scores.held(reading.pooled),
+        )
+
+    def exceeds_on(self, seen: Seen, limit_mw: Array) -> Array:
+        """Return the probability that a peak passes a limit; the inverse of ``predict_on``."""
+        reading = self.reading
+        risk = reading.pooled_exceeds(limit_mw - seen.base_mw)
+        simple = np.where(seen.highest_mw > limit_mw, 1.0, CLASSIC_RISK)
+        risk = np.where(reading.basis.ready, risk, simple)
+        risk = np.where(limit_mw >= self.cap_mw, 0.0, risk)
+        probability: Array = np.where(limit_mw < seen.least_mw, 1.0, risk)
+        return probability
 
     def exceed_probability(self, limit_mw: Array) -> Array:
         """Return per node the probability that its peak passes a limit.

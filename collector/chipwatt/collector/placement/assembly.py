@@ -7,10 +7,15 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 
+from chipwatt.collector.access.caller import caller_of
+from chipwatt.collector.egress.config import Tier
+from chipwatt.collector.egress.policy import sees_few_hosts
 from chipwatt.collector.latest import Latest
+from chipwatt.collector.placement.desk import Desk
 from chipwatt.collector.placement.event_answers import EventAnswers
 from chipwatt.collector.placement.learning import ClassLearner
 from chipwatt.collector.placement.outlooks import Outlooks
@@ -19,6 +24,7 @@ from chipwatt.collector.placement.rank_answers import RankAnswers
 from chipwatt.collector.placement.reservation_answers import ReservationAnswers
 from chipwatt.collector.placement.reservation_book import ReservationBook
 from chipwatt.collector.placement.servicer import PlacementServicer
+from chipwatt.collector.placement.shown_outlook import ShownOutlooks
 from chipwatt.collector.placement.topology_reload import TopologyFile
 from chipwatt.collector.store.faults import told
 from chipwatt.collector.store.workloads import Workloads
@@ -56,16 +62,32 @@ class Placement:
             stack.callback(self.outlooks.close)
             self._ranks = RankAnswers(self.outlooks, database, unix_ns)
             stack.callback(self._ranks.close)
-            self._reservations = ReservationAnswers(self._book, self.outlooks, self._ranks.profiles)
-            self._events = EventAnswers(self.outlooks, self._book)
-            self._power = PowerAnswers(self.outlooks, latest, self._ranks.profiles, unix_ns)
+            profiles = self._ranks.profiles
+            self._reservations = ReservationAnswers(self._book, self.outlooks, profiles)
+            self._exact = Desk(
+                PowerAnswers(self.outlooks, latest, profiles, unix_ns),
+                self._ranks,
+                self._reservations,
+                EventAnswers(self.outlooks, self._book),
+            )
+            self._shown_outlooks = shown = ShownOutlooks(self.outlooks)
+            self._shown = Desk(
+                PowerAnswers(shown, latest, profiles, unix_ns),
+                self._ranks.seen_through(shown),
+                self._reservations.seen_through(shown),
+                EventAnswers(shown, self._book),
+            )
             self._stack = stack.pop_all()
 
-    def serve(self, server: grpc.aio.Server, executor: Executor) -> None:
+    def serve(
+        self, server: grpc.aio.Server, executor: Executor, tier: Tier = Tier.CONFIDENTIAL
+    ) -> None:
         """Put the service on a server; it computes in ``executor``."""
-        servicer = PlacementServicer(
-            self._power, self._ranks, self._reservations, self._events, executor
-        )
+
+        def desk_of(context: grpc.aio.ServicerContext[Any, Any]) -> Desk:
+            return self._exact if sees_few_hosts(caller_of(context).role, tier) else self._shown
+
+        servicer = PlacementServicer(desk_of, executor)
         placement_pb2_grpc.add_PlacementServiceServicer_to_server(servicer, server)
 
     def begin(self) -> None:
@@ -73,6 +95,7 @@ class Placement:
         with self._ticking:
             if not self._is_closed:
                 self.outlooks.begin()
+                self._shown_outlooks.forget()
 
     def learner(self, workloads: Workloads) -> ClassLearner:
         """Return what turns stored minutes of workloads into profiles of their classes."""
@@ -92,8 +115,8 @@ class Placement:
             try:
                 self._reservations.tick(outlook)
             finally:  # a full disk stops no warning
-                self._events.tick(outlook)
-                self._ranks.tick(outlook)
+                self._exact.tick(outlook)
+                self._shown.tick(self._shown_outlooks.latest())
 
     def reload(self) -> None:
         """Read the topology file again at the next tick."""
@@ -101,7 +124,8 @@ class Placement:
 
     def end_streams(self) -> None:
         """Let every watcher go, so that the server can stop."""
-        self._events.close()
+        for desk in (self._exact, self._shown):
+            desk.events.close()
 
     def close(self) -> None:
         """Write down what was learned and close every file."""

@@ -30,7 +30,7 @@ from chipwatt.v1 import placement_pb2 as pb
 
 if TYPE_CHECKING:
     from chipwatt.collector.placement.outlook import Outlook
-    from chipwatt.collector.placement.outlooks import Outlooks
+    from chipwatt.collector.placement.outlooks import OutlookSource
 
 Context = grpc.aio.ServicerContext[Any, Any]
 MAX_WATCHERS = 256
@@ -39,7 +39,7 @@ MAX_WATCHERS = 256
 class EventAnswers:
     """Looks at an outlook once a second in a thread and tells every watcher what has changed."""
 
-    def __init__(self, outlooks: Outlooks, book: ReservationBook) -> None:
+    def __init__(self, outlooks: OutlookSource, book: ReservationBook) -> None:
         self._outlooks = outlooks
         self._finder = EventFinder(book.priorities)
         self._log = EventLog()

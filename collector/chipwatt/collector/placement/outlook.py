@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from chipwatt.collector.forecast.contract import Prediction, Predictor, Weakness
-from chipwatt.collector.forecast.sight import Sight
+from chipwatt.collector.forecast.sight import Seen, Sight
 from chipwatt.collector.placement.predictions import Predictions, Situation
 from chipwatt.collector.placement.sums import NodesNow
 from chipwatt.collector.placement.topology import WHOLE_PPM, Topology
@@ -69,6 +69,10 @@ class Outlook:
         """Highest second of the last ten minutes."""
         return np.rint(self._now.peak_1s_mw())
 
+    def highest_mw(self, positions: Array) -> Array:
+        """Return the highest in-bin peaks of the last ten minutes of these nodes."""
+        return self._now.highest_mw(positions)
+
     @cached_property
     def newest_s(self) -> Array:
         """Of hosts, the newest second with telemetry, since 1970; 0: never, or no host."""
@@ -81,6 +85,16 @@ class Outlook:
         """Whether the node is a host of which any telemetry is known."""
         known: Array = self.newest_s > 0
         return known
+
+    @property
+    def moment(self) -> tuple[str, int, NodesNow, Array, Predictions]:
+        """Return what another outlook of this moment is made of."""
+        return self._id, self.as_of_unix_ns, self._now, self.reserved_mw, self._predictions
+
+    @property
+    def alive(self) -> Array:
+        """Per node: a host beneath is heard from."""
+        return self._situation.alive
 
     @property
     def horizons_s(self) -> tuple[int, ...]:
@@ -135,6 +149,19 @@ class Outlook:
         free = self._free_above(peak_mw, reserved=reserved)
         least, whose = self.topology.least_on_the_way_up(free)
         return least, np.where(np.isinf(least), -1, whose)
+
+    def prediction_on(self, asked: Asked, seen: Seen) -> Prediction:
+        """Return peaks of which nodes say no more than is given: see ``Sight.predict_on``."""
+        sight = self._sight(asked[0])
+        return self._predictions.predict_on(self._situation, sight, asked[1], seen)
+
+    def exceed_ppm_on(self, horizon_s: int, seen: Seen, limit_mw: Array) -> Array:
+        """Return per node the probability that such a peak passes a limit."""
+        risk = self._sight(horizon_s).exceeds_on(seen, limit_mw)
+        above = self._situation.unknown
+        risk[above] = np.isfinite(limit_mw[above])
+        ppm: Array = np.rint(risk * WHOLE_PPM).astype(np.int64)
+        return ppm
 
     def exceed_ppm(self, horizon_s: int, quantile_limit_mw: Array) -> Array:
         """Return per node the probability that its peak passes a limit within a horizon."""

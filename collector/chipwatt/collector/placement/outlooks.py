@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -36,6 +37,27 @@ _GROW_EVERY_NS = 10 * NS_PER_S
 _REMEMBERED = 8
 Reserved = Callable[[Topology], Array]
 _log = log.get(__name__)
+
+
+class OutlookSource(Protocol):
+    """Where answers get their outlooks from: ``Outlooks``, or what may be shown of them."""
+
+    @property
+    def topology_error(self) -> str:
+        """Return why the topology file is not in force as it is now; empty where it is."""
+        ...
+
+    def topology_at(self, unix_ns: int) -> Topology | None:
+        """Return the topology that was in force then; None: before what is remembered."""
+        ...
+
+    def latest(self) -> Outlook:
+        """Return the newest outlook, with every reservation made so far."""
+        ...
+
+    def get(self, id: str) -> Outlook | None:  # noqa: A002 - what it is
+        """Return the outlook of that id; None where it is older than a minute, or never was."""
+        ...
 
 
 class Outlooks:

@@ -15,7 +15,7 @@ from chipwatt.collector.placement.asking import horizon_of, position_of, quantil
 from chipwatt.collector.placement.demand import parse_class_id
 from chipwatt.collector.placement.headroom import NodeHeadroom, headrooms
 from chipwatt.collector.placement.outlook import Asked, Outlook
-from chipwatt.collector.placement.outlooks import Outlooks
+from chipwatt.collector.placement.outlooks import OutlookSource
 from chipwatt.collector.placement.peak_curve import RESOLUTIONS_S, peak_curve
 from chipwatt.collector.placement.profiles import Profiles
 from chipwatt.collector.placement.topology import WHOLE_PPM, PowerNode, Topology
@@ -35,7 +35,11 @@ class PowerAnswers:
     """Called from several threads. Raises Refused."""
 
     def __init__(
-        self, outlooks: Outlooks, latest: Latest, profiles: Profiles, unix_ns: Callable[[], int]
+        self,
+        outlooks: OutlookSource,
+        latest: Latest,
+        profiles: Profiles,
+        unix_ns: Callable[[], int],
     ) -> None:
         self._outlooks = outlooks
         self._latest = latest

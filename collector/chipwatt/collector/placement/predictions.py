@@ -19,7 +19,7 @@ import numpy as np
 from chipwatt.collector.forecast.carry import State
 from chipwatt.collector.forecast.contract import Calibration, NodeSpec, Prediction, Predictor
 from chipwatt.collector.forecast.forecaster import Forecaster
-from chipwatt.collector.forecast.sight import CLASSIC_RISK, Sight
+from chipwatt.collector.forecast.sight import CLASSIC_RISK, Seen, Sight
 from chipwatt.collector.placement.sums import Bin, NodesNow
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.core.columns import MAX_POWER_MW
@@ -143,6 +143,15 @@ class Predictions:
         above = situation.unknown
         risk[above] = np.where(np.isfinite(limit_mw[above]), 1.0, 0.0)
         return risk
+
+    def predict_on(
+        self, situation: Situation, sight: Sight, quantile: float, seen: Seen
+    ) -> Prediction:
+        """Return ``Sight.predict_on``, with what nobody knows counted as used up."""
+        forecast = sight.predict_on(seen, quantile)
+        peak, above = forecast.peak_mw, situation.unknown
+        peak[above] = np.maximum(peak[above], self.topology.budget_mw[above])
+        return replace(forecast, peak_mw=np.ceil(peak - _ROUNDING_MW))
 
     def calibration(
         self, position: int, horizon_s: int, quantile: float, predictor: Predictor

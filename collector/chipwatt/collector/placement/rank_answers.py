@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from chipwatt.v1 import placement_pb2 as pb
 
 if TYPE_CHECKING:
     from chipwatt.collector.placement.outlook import Outlook
-    from chipwatt.collector.placement.outlooks import Outlooks
+    from chipwatt.collector.placement.outlooks import OutlookSource
 
 
 class RankAnswers:
@@ -33,13 +34,20 @@ class RankAnswers:
     placement database.
     """
 
-    def __init__(self, outlooks: Outlooks, path: Path, unix_ns: Callable[[], int]) -> None:
+    def __init__(self, outlooks: OutlookSource, path: Path, unix_ns: Callable[[], int]) -> None:
         self._outlooks = outlooks
         self.profiles = Profiles(path)
         """For Reserve and PredictPeak too."""
         self._feedback = Feedback(path, unix_ns)
         self._factors = SiteFactorsBook(path, unix_ns)
         self._ranker = Ranker(self.profiles, self._factors.costs)
+
+    def seen_through(self, outlooks: OutlookSource) -> RankAnswers:
+        """Return who answers from other outlooks, with all that was learned in common."""
+        other = copy(self)
+        other._outlooks = outlooks  # noqa: SLF001 - its own class
+        other._ranker = Ranker(self.profiles, self._factors.costs)  # noqa: SLF001
+        return other
 
     def tick(self, outlook: Outlook) -> None:
         """Prepare a new snapshot for the usual questions; once a second."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ from chipwatt.v1 import placement_pb2 as pb
 
 if TYPE_CHECKING:
     from chipwatt.collector.placement.outlook import Outlook
-    from chipwatt.collector.placement.outlooks import Outlooks
+    from chipwatt.collector.placement.outlooks import OutlookSource
 
 MAX_KEY = 128
 MAX_TTL_S = 86_400
@@ -57,7 +58,7 @@ class ReservationAnswers:
     def __init__(
         self,
         book: ReservationBook,
-        outlooks: Outlooks,
+        outlooks: OutlookSource,
         profiles: KnownProfiles,
     ) -> None:
         self._book = book
@@ -66,6 +67,12 @@ class ReservationAnswers:
         self._absorption = Absorption(book)
         self._deciding = threading.Lock()
         """Held while a reservation is made or changed. Taken before the outlooks' own lock."""
+
+    def seen_through(self, outlooks: OutlookSource) -> ReservationAnswers:
+        """Return who answers from other outlooks, one after the other with this one."""
+        other = copy(self)
+        other._outlooks = outlooks  # noqa: SLF001 - its own class
+        return other
 
     def tick(self, outlook: Outlook) -> None:
         """Let telemetry absorb what it shows, and keep the book in order.

@@ -27,6 +27,8 @@ class Quality(IntEnum):
     """A host beneath has less than ten minutes of history, or its peers too few scores."""
     ESTIMATED_CHILD = 4
     """A host beneath has a power model instead of a sensor, or one too slow for peaks."""
+    BY_THE_MINUTE = 5
+    """Few hosts are beneath: shown is a minute in coarse steps, and no second of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +63,17 @@ class Columns:
     def trust(self, place: int, as_of_unix_ns: int) -> Trust:
         """Return the trust in one group."""
         total, alive = int(self.total[place]), int(self.alive[place])
-        marks = (
-            self.stale[place] > 0,
-            total > alive,
-            self.cold[place] > 0,
-            self.estimated[place] > 0,
-        )
+        marks = {
+            Quality.STALE: self.stale[place] > 0,
+            Quality.PARTIAL: total > alive,
+            Quality.COLD_START: self.cold[place] > 0,
+            Quality.ESTIMATED_CHILD: self.estimated[place] > 0,
+        }
         return Trust(
             as_of_unix_ns=as_of_unix_ns,
             staleness_ms=int(self.age_ms[place]),
             reporting_ppm=alive * WHOLE_PPM // total if total else WHOLE_PPM,
-            quality=tuple(q for q, mark in zip(Quality, marks, strict=True) if mark),
+            quality=tuple(quality for quality, holds in marks.items() if holds),
         )
 
 

@@ -37,7 +37,7 @@ def test_a_disk_that_takes_nothing_more_stops_no_warning(tmp_path: Path) -> None
         except StoreError as error:
             told = str(error)
     assert "placement.sqlite" in told
-    events, _ = placement._events._log.after(0)
+    events, _ = placement._exact.events._log.after(0)
     over = {e.node_id for e in events if e.kind == pb.POWER_EVENT_KIND_THRESHOLD_2}
     assert "h1" in over
     again = placement._ranks.rank_candidates(
