@@ -12,8 +12,8 @@ from chipwatt.collector.store.contract import BatchKey, Block, IncomingBatch
 from chipwatt.core.codec import encode_records, tables_from_records
 from chipwatt.core.columns import SectionKind
 from chipwatt.core.identity import DeviceId
-from chipwatt.core.model import DeviceKind, Domain, Flag, Interface, Method, Statistic
-from chipwatt.core.records import DeviceWindow, Profile, Provenance, Records, Throttle
+from chipwatt.core.model import DeviceKind, Domain, Flag, GapReason, Interface, Method, Statistic
+from chipwatt.core.records import DeviceWindow, Gap, Profile, Provenance, Records, Throttle
 from chipwatt.core.wire import digest
 
 NS = 1_000_000_000
@@ -108,3 +108,15 @@ class Shelf:
         if value not in known:
             known.append(value)
         return known.index(value)
+
+
+def gap_block(shelf: Shelf, at_s: int) -> Block:
+    """Return a second of which the energy of the shelf's first device is not known."""
+    gap = Gap(
+        device=shelf.devices[0][1], domain=Domain.BOARD, statistic=Statistic.ENERGY,
+        start_unix_ns=T0_NS + at_s * NS, start_mono_ns=0, duration_ns=NS, lower_uj=1, upper_uj=9,
+        reason=GapReason.SENSOR_LOST,
+    )  # fmt: skip
+    table = tables_from_records(Records(gaps=(gap,)))[SectionKind.GAP]
+    only = np.zeros(1, np.int64)
+    return Block(len(shelf.blocks) + 1, SectionKind.GAP, hosts=only, devices=only, table=table)

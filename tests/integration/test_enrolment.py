@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -97,10 +98,15 @@ def test_from_a_token_to_delivered_windows_to_a_renewed_certificate(site: Site) 
     assert again.returncode != 0
     assert "unknown, used or expired" in again.stderr
     audit = (site.folder / "collector" / "state" / "audit.jsonl").read_text()
-    issued = [line for line in audit.splitlines() if "certificate issued" in line]
-    assert len(issued) == 2
-    assert all(f"spiffe://test.example/agent/{HOST}" in line for line in issued)
-    assert "enrolment refused" in audit
+    lines = [json.loads(line) for line in audit.splitlines()]
+    issued = [line for line in lines if line["event"] == "certificate issued"]
+    assert [line["holder"] for line in issued] == [f"spiffe://test.example/agent/{HOST}"] * 2
+    by_token, by_certificate = issued
+    stranger = {"role": "none", "name": "127.0.0.1", "source": "127.0.0.1", "by": "token"}
+    assert by_token.items() >= {**stranger, "token": f"agent/{HOST}"}.items()
+    assert by_certificate.items() >= {"role": "agent", "name": HOST, "by": "certificate"}.items()
+    (refused,) = [line for line in lines if line["event"] == "enrolment refused"]
+    assert refused.items() >= stranger.items(), "who has a token on this machine is no operator"
     secret = token[len("chipwatt-") + 17 :]
     for path in site.folder.rglob("*"):
         if path.is_file():

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from chipwatt.collector.config import CollectorConfig
+from chipwatt.collector.egress.config import Tier
 from chipwatt.collector.forecast.contract import Calibration
 from chipwatt.collector.otlp.config import Destination
 from chipwatt.collector.otlp.export import Exporter
@@ -22,6 +23,7 @@ from chipwatt.collector.otlp.request import Request, points_of
 from chipwatt.collector.otlp.sender import Sender, Sent
 from chipwatt.collector.prometheus.endpoint import serving
 from chipwatt.collector.prometheus.scrape import Scrape
+from chipwatt.collector.selfmetrics import with_coarse_size
 from chipwatt.collector.store.contract import IncomingBatch
 from chipwatt.collector.store.sqlite_store import SqliteStore
 from chipwatt.collector.telemetry.agents import Agents
@@ -114,8 +116,9 @@ class MetricsOut:
         from chipwatt.collector.telemetry.meter import CollectorMeter
 
         unix_ns = self._clock.unix_ns
+        is_all = self._config.privacy.tier is Tier.OPERATOR
         meter = CollectorMeter(
-            status,
+            status if is_all else lambda: with_coarse_size(status()),
             instance=socket.gethostname(),
             version=self._version,
             unix_ns=unix_ns,

@@ -10,6 +10,8 @@ from chipwatt.collector.store.contract import Totals
 from chipwatt.v1 import query_pb2
 
 _U64 = (1 << 64) - 1
+SIZE_STEP_BYTES = 1 << 20
+"""Far more than a minute of a host, which is compressed, and so as long as its data is rich."""
 
 
 class IngestCounts(Protocol):
@@ -91,6 +93,14 @@ def status_message(
         damaged=damaged,
         streams_shed=streams_shed,
     )
+
+
+def with_coarse_size(
+    status: query_pb2.GetCollectorStatusResponse,
+) -> query_pb2.GetCollectorStatusResponse:
+    """Return a status whose store is as large as the next whole step, for metrics that leave."""
+    status.store_bytes = -(-status.store_bytes // SIZE_STEP_BYTES) * SIZE_STEP_BYTES
+    return status
 
 
 def without_energy(

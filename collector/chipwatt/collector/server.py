@@ -26,6 +26,7 @@ from chipwatt.collector.egress.config import Tier
 from chipwatt.collector.egress.policy import LOUD
 from chipwatt.collector.enrolment.assembly import Enrolment
 from chipwatt.collector.exports import WorkloadsOut, chip_exports, plain_text_warnings
+from chipwatt.collector.forecast_quality import told_quality
 from chipwatt.collector.ingest.servicer import Ingest
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.listening import (
@@ -136,8 +137,9 @@ class Collector:
         exporters = chip_exports(config, store, self._clock)
         status = self._serve(server, store, latest, ingest, exporters, placement)
         metrics = MetricsOut(config, store, self._clock, self._executor)
-        told, calibrations = ingest.committer.on_committed, placement.outlooks.calibrations
-        for name, work in await metrics.open(status, calibrations, told, stack):
+        told = ingest.committer.on_committed
+        quality = functools.partial(told_quality, placement.outlooks, config.privacy.tier)
+        for name, work in await metrics.open(status, quality, told, stack):
             self._background(name, work)
         for exporter in exporters:
             self._background(exporter.name, exporter.run())

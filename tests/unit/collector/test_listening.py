@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from chipwatt.core.certificate import Holder
 from chipwatt.core.errors import ChipwattError, CollectorUnreachable
 from chipwatt.core.tls import TlsFiles
 from unit.collector.test_server import ask, settings
+
+ADAPTER_THREADS = 32
+"""As many as its HTTP server has, on one client."""
 
 
 def test_renewed_certificates_serve_without_a_restart(
@@ -52,6 +56,15 @@ def test_renewed_certificates_serve_without_a_restart(
 
     tls = TlsConfig(files.ca, files.cert, files.key)
     assert ask(replace(settings(tmp_path), tls=tls), question) == 0
+
+
+def test_a_connection_carries_what_all_threads_of_an_adapter_ask_at_once(tmp_path: Path) -> None:
+    def question(address: str) -> list[int]:
+        with CollectorClient(address) as client, ThreadPoolExecutor(ADAPTER_THREADS) as pool:
+            asked = [pool.submit(client.status) for _ in range(10 * ADAPTER_THREADS)]
+            return [each.result().batches_stored for each in asked]
+
+    assert ask(settings(tmp_path), question) == [0] * 10 * ADAPTER_THREADS
 
 
 def test_who_is_of_another_domain_of_the_same_authority_is_nobody(tmp_path: Path) -> None:

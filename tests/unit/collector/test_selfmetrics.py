@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chipwatt.client import messages
 from chipwatt.collector.ingest.counters import IngestCounters
 from chipwatt.collector.otlp.export import ExportStatus
-from chipwatt.collector.selfmetrics import status_message, without_energy
+from chipwatt.collector.selfmetrics import (
+    SIZE_STEP_BYTES,
+    status_message,
+    with_coarse_size,
+    without_energy,
+)
 from chipwatt.collector.store.contract import Totals
 from chipwatt.collector.store.ledger import EnergyCheck
 from chipwatt.v1 import query_pb2
@@ -51,3 +59,12 @@ def test_who_may_see_no_exact_energy_finds_none_in_the_status() -> None:
     assert told.root_energy_uj == told.store_bytes == 0
     assert told.ledger_hole_uj == told.ledger_twice_uj == 0
     assert (told.batches_stored, told.ledger_holes, told.damaged) == (1, 16, 3)
+
+
+@given(st.integers(0, 1 << 50))
+def test_metrics_that_leave_tell_the_size_of_the_store_in_whole_steps(store_bytes: int) -> None:
+    whole = status_message(replace(TOTALS, bytes_on_disk=store_bytes), INGEST, None)
+    told = messages.status(with_coarse_size(whole))
+    assert told.store_bytes % SIZE_STEP_BYTES == 0
+    assert 0 <= told.store_bytes - store_bytes < SIZE_STEP_BYTES
+    assert told.root_energy_uj == ENERGY_UJ

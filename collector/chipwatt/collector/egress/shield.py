@@ -22,11 +22,16 @@ STEP_UJ: Final = coarse.step_uj(800_000)
 
 
 def told_uj(exact_uj: int, from_uj: int = 0) -> int:
-    """Return what a counter is told to stand at.
+    """Return what a counter is told to stand at: a whole step, or ``from_uj``.
 
-    ``from_uj`` is where it was last told exactly: from there it must not fall.
+    That is what it was told before: from there it must not fall.
     """
-    return max(exact_uj // STEP_UJ * STEP_UJ, min(from_uj, exact_uj))
+    return max(exact_uj // STEP_UJ * STEP_UJ, min(from_uj, up_uj(exact_uj)))
+
+
+def up_uj(exact_uj: int) -> int:
+    """Return the whole step at or above."""
+    return -(-exact_uj // STEP_UJ) * STEP_UJ
 
 
 def shielded(window: DeviceWindow) -> DeviceWindow:
@@ -56,4 +61,4 @@ def shielded_gap(gap: Gap) -> Gap:
 
 def wide_uj(lower_uj: int, upper_uj: int) -> tuple[int, int]:
     """Return bounds in whole steps around those that are given."""
-    return lower_uj // STEP_UJ * STEP_UJ, -(-upper_uj // STEP_UJ) * STEP_UJ
+    return lower_uj // STEP_UJ * STEP_UJ, up_uj(upper_uj)

@@ -11,7 +11,8 @@ import grpc
 import grpc.aio
 
 from chipwatt.collector.access.audit import AuditLog
-from chipwatt.collector.access.caller import Caller, read_caller
+from chipwatt.collector.access.caller import Caller, read_caller, source_of
+from chipwatt.collector.access.role import Role
 from chipwatt.core import log
 from chipwatt.core.bootstrap_token import TokenBook, TokenRefused
 from chipwatt.core.errors import CertificateError, ConfigError
@@ -56,7 +57,8 @@ class Signer:
         now_s = self._unix_s()
         self._book.sweep(now_s - 86_400)
         grant = self._book.take(token, now_s)
-        return self._sign(Holder(self._authority.domain, grant.role, grant.name), request, caller)
+        holder = Holder(self._authority.domain, grant.role, grant.name)
+        return self._sign(holder, request, caller, by="token", token=f"{grant.role}/{grant.name}")
 
     def renew(self, ids: list[str], request: bytes, caller: Caller) -> bytes:
         """Return a certificate for the holder of one with these SPIFFE ids.
@@ -68,19 +70,21 @@ class Signer:
         holder = holder_in(ids)
         if holder.domain != self._authority.domain or len(ids) != 1:
             raise PermissionError
-        return self._sign(holder, request, caller)
+        return self._sign(holder, request, caller, by="certificate")
 
     @property
     def root(self) -> bytes:
         """The authority's certificate, PEM."""
         return self._authority.pem
 
-    def _sign(self, holder: Holder, request: bytes, caller: Caller) -> bytes:
+    def _sign(self, holder: Holder, request: bytes, caller: Caller, **grounds: str) -> bytes:
+        """Sign for ``holder``; ``grounds`` say by what right, for the audit log."""
         from chipwatt.core.authority import requested_key
 
         signed = self._authority.sign(requested_key(request), holder, days=self._days)
-        self._audit.note("certificate issued", caller, holder=holder.uri, days=self._days)
-        _log.info("certificate issued", holder=holder.uri, source=caller.source)
+        said: dict[str, str | int] = {"holder": holder.uri, "days": self._days, **grounds}
+        self._audit.note("certificate issued", caller, **said)
+        _log.info("certificate issued", holder=holder.uri, by=grounds["by"], source=caller.source)
         return signed
 
 
@@ -93,14 +97,16 @@ class EnrolmentServicer(pb_grpc.EnrolmentServiceServicer):
 
     async def Enrol(self, request: pb.EnrolRequest, context: Context) -> pb.EnrolResponse:
         """Trade a token for a certificate."""
-        caller = read_caller({}, context.peer())
+        # A token names whom it is for and not who has it: over loopback, too, that is nobody yet.
+        source = source_of(context.peer())
+        caller = Caller(Role.NONE, source, has_certificate=False, source=source)
         await _check_size(request.request, context)
         try:
             signed = await asyncio.to_thread(
                 self._signer.enrol, request.token, request.request, caller
             )
         except TokenRefused as error:
-            self._audit.note("enrolment refused", caller)
+            self._audit.note("enrolment refused", caller, by="token")
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         except CertificateError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"request: {error}")

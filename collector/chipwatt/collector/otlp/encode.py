@@ -19,6 +19,7 @@ from chipwatt.collector.otlp.request import Request, RequestWriter
 from chipwatt.collector.otlp.row import Row, Rows, empty
 from chipwatt.collector.otlp.series import Series, Told
 from chipwatt.collector.otlp.shielded import Shield
+from chipwatt.collector.otlp.stream_book import Began
 from chipwatt.collector.otlp.streams import DomainStreams, HostStreams, Sample
 from chipwatt.collector.otlp.table import PROFILE, Metric
 from chipwatt.collector.otlp.windows import COARSEST_SCALE
@@ -93,6 +94,12 @@ class Encoder:
         self._gap_streams.restore(state)
         if self._shield is not None:
             self._shield.restore(state)
+
+    def take_up(self, began: Sequence[Began]) -> None:
+        """Go on with the streams of an earlier process, after ``restore`` where there are sums."""
+        self.streams.restore(began)
+        if self._shield is not None:
+            self._shield.take_up(stream.device for stream in began)
 
     def requests(
         self, rows: Rows, closed_unix_ns: int, gaps: Rows | None = None

@@ -182,7 +182,7 @@ class Exporter:
         place = Place(position, read, max(closed_unix_ns, _NOTHING_CLOSED))
         self._place = place = self._with_sums(place)
         if self._book is not None:
-            self._encoder.streams.restore(self._book.read())
+            self._encoder.take_up(self._book.read())
         self._note_settled(place.closed_unix_ns)
         self._intervals, self._gaps = (
             Intervals(

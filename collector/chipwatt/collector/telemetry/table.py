@@ -37,8 +37,9 @@ MISSING: Final = _metric(
     "Batches whose numbers lie between stored ones and that never came.", "0",
 )  # fmt: skip
 STORE_SIZE: Final = _metric(
-    "chipwatt.collector.store.size", "By", _GAUGE, "Size of the store on disk.", "52428800"
-)
+    "chipwatt.collector.store.size", "By", _GAUGE,
+    'Size of the store on disk, in whole MiB unless `privacy.egress` is `"operator"`.', "52428800",
+)  # fmt: skip
 STORE_FAILURES: Final = _metric(
     "chipwatt.collector.store.failures", "{commit}", _COUNTER,
     "Commits that failed and were tried again, since the collector started.", "0",

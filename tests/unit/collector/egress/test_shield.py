@@ -4,7 +4,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chipwatt.collector.egress.shield import STEP_UJ, shielded, shielded_gap, told_uj
+from chipwatt.collector.egress.shield import STEP_UJ, shielded, shielded_gap, told_uj, up_uj
 from chipwatt.core.identity import DeviceId
 from chipwatt.core.model import DeviceKind, Domain, Flag, GapReason, Statistic
 from chipwatt.core.records import Gap, PowerHistogram, Profile, Throttle
@@ -35,7 +35,9 @@ def test_a_counter_never_falls_from_where_it_was_told_exactly(
     told = [told_uj(each, from_uj) for each in sorted([*counters_uj, from_uj])]
     assert told == sorted(told)
     assert told_uj(from_uj, from_uj) == from_uj
-    assert all(told_uj(each, from_uj) <= each for each in counters_uj)
+    for each in counters_uj:
+        assert abs(told_uj(each, from_uj) - each) < STEP_UJ
+        assert told_uj(each, from_uj) in (from_uj, each // STEP_UJ * STEP_UJ, up_uj(each))
 
 
 def test_of_a_held_device_nothing_but_steps_is_told() -> None:

@@ -47,7 +47,7 @@ class Export:
     def restart(self) -> None:
         old = self.intervals
         self.encoder = Encoder(MINUTE_NS, version="1")
-        self.encoder.streams.restore(self.book.read())
+        self.encoder.take_up(self.book.read())
         self.intervals = Intervals(
             MINUTE_NS, done=old.done, read=old.read, closed_unix_ns=old.closed_unix_ns
         )

@@ -14,14 +14,17 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from chipwatt.collector.egress.config import Tier
 from chipwatt.collector.egress.shield import STEP_UJ
 from chipwatt.collector.otlp.encode import Encoder
+from chipwatt.collector.otlp.gaps import add_gaps_up, gaps_of
 from chipwatt.collector.otlp.intervals import Intervals
+from chipwatt.collector.otlp.row import empty
 from chipwatt.core.model import Flag
 from chipwatt.core.records import DeviceWindow
-from fakes.device_windows import NS, T0_NS, Shelf, a_run
+from fakes.device_windows import NS, T0_NS, Shelf, a_run, gap_block
 from fakes.otlp_reader import points
 
 MINUTE_NS = 60 * NS
-STEPS = st.lists(st.tuples(st.integers(0, STEP_UJ), st.booleans()), min_size=1, max_size=8)
+ENERGY_UJ = st.integers(0, STEP_UJ // 12) | st.integers(0, STEP_UJ)  # a step in minutes, or many
+STEPS = st.lists(st.tuples(ENERGY_UJ, st.booleans()), min_size=1, max_size=8)
 
 
 def minutes(energies: Sequence[tuple[int, bool]], base_uj: int = 0) -> list[list[DeviceWindow]]:
@@ -42,6 +45,7 @@ def exported(
     tier: Tier = Tier.CONFIDENTIAL,
     *,
     restart_after: int = -1,
+    has_sums: bool = True,
 ) -> list[ExportMetricsServiceRequest]:
     encoder, shelf = Encoder(MINUTE_NS, version="1", tier=tier), Shelf()
     intervals, requests = Intervals(MINUTE_NS), []
@@ -54,8 +58,9 @@ def exported(
             state, began = encoder.state(), encoder.streams.began()
             encoder = Encoder(MINUTE_NS, version="1", tier=tier)
             encoder.learn(shelf.hosts, {}, shelf.devices)
-            encoder.restore(state)
-            encoder.streams.restore(began)
+            if has_sums:
+                encoder.restore(state)
+            encoder.take_up(began)
         requests += [request.message for request in encoder.requests(rows, closed)]
     return requests
 
@@ -114,3 +119,39 @@ def test_a_successor_tells_what_the_same_process_would(
     windows = minutes(energies, base_uj)
     cut = data.draw(st.integers(0, len(windows)))
     assert energies_uj(exported(windows, restart_after=cut)) == energies_uj(exported(windows))
+
+
+@settings(deadline=None, max_examples=100)
+@given(STEPS, st.integers(0, 10**13), st.data())
+def test_a_successor_that_lost_the_sums_tells_no_reading_of_a_held_device(
+    energies: list[tuple[int, bool]], base_uj: int, data: st.DataObject
+) -> None:
+    windows = minutes(energies, base_uj)
+    cut = data.draw(st.integers(0, len(windows) - 1))
+    told = energies_uj(exported(windows, restart_after=cut, has_sums=False))
+    assert told == sorted(told), "a back end would count all of it again"
+    told, said = told[-len(windows) :], set(told[: -len(windows)])
+    for minute, told_uj, (_, is_held) in zip(windows, told, energies, strict=True):
+        assert abs(minute[-1].cumulative_uj - told_uj) < STEP_UJ
+        if is_held:
+            assert told_uj % STEP_UJ == 0 or told_uj in said
+        said.add(told_uj)
+
+
+def test_what_a_held_device_drew_unseen_stays_coarse_where_the_sums_are_lost() -> None:
+    """Its gap may come before anything says again that it is held."""
+    windows = minutes([(STEP_UJ // 3, True)])
+    before, shelf = Encoder(MINUTE_NS, version="1"), Shelf()
+    intervals = Intervals(MINUTE_NS)
+    intervals.add([shelf.put(windows[0])])
+    before.learn(shelf.hosts, {}, shelf.devices)
+    closed = T0_NS + MINUTE_NS
+    list(before.requests(intervals.close(closed, ahead_unix_ns=T0_NS * 2), closed))
+    after = Encoder(MINUTE_NS, version="1")
+    after.learn(shelf.hosts, {}, shelf.devices)
+    after.take_up(before.streams.began())
+    gaps = add_gaps_up(gaps_of(gap_block(shelf, 60), MINUTE_NS))
+    requests = [one.message for one in after.requests(empty(), closed + MINUTE_NS, gaps)]
+    bounds = [p.value for p in points(requests) if p.metric.startswith("chipwatt.gap.energy")]
+    assert bounds
+    assert all(round(each * 10**6) % STEP_UJ == 0 for each in bounds)

@@ -15,14 +15,10 @@ from chipwatt.collector.otlp.encode import Encoder
 from chipwatt.collector.otlp.gaps import add_gaps_up, gaps_of
 from chipwatt.collector.otlp.intervals import Intervals
 from chipwatt.collector.otlp.sum_book import Place, SumBook
-from chipwatt.collector.store.contract import Block
-from chipwatt.core.codec import tables_from_records
-from chipwatt.core.columns import SectionKind
 from chipwatt.core.errors import StoreError
 from chipwatt.core.histogram import build
-from chipwatt.core.model import GapReason
-from chipwatt.core.records import DeviceWindow, Gap, Profile, Records, Throttle
-from fakes.device_windows import CPU, GPU, HOST_A, HOST_B, NS, T0_NS, Shelf, a_run
+from chipwatt.core.records import DeviceWindow, Profile, Throttle
+from fakes.device_windows import CPU, HOST_A, HOST_B, NS, T0_NS, Shelf, a_run, gap_block
 from fakes.otlp_reader import points
 
 MINUTE_NS = 60 * NS
@@ -48,19 +44,6 @@ def windows_of(powers_mw: list[int], minute: int, base_uj: int) -> list[DeviceWi
     ]
 
 
-def gap_block(shelf: Shelf, minute: int) -> Block:
-    """Return a gap of the first host's device in a minute."""
-    gap = Gap(
-        device=GPU, domain=windows_of([1], 0, 0)[0].domain,
-        statistic=windows_of([1], 0, 0)[0].statistic, start_unix_ns=T0_NS + minute * MINUTE_NS,
-        start_mono_ns=0, duration_ns=NS, lower_uj=1, upper_uj=9, reason=GapReason.SENSOR_LOST,
-    )  # fmt: skip
-    table = tables_from_records(Records(gaps=(gap,)))[SectionKind.GAP]
-    first = shelf.blocks[0]
-    return replace(first, kind=SectionKind.GAP, table=table, hosts=first.hosts[:1],
-                   devices=first.devices[:1])  # fmt: skip
-
-
 def sent(minutes: list[tuple[list[int], bool]], path: Path | None) -> list[bytes]:
     """Return what is sent; with a path by a new process wherever a minute says so."""
     shelf, encoder = Shelf(), Encoder(MINUTE_NS, version="1")
@@ -74,7 +57,7 @@ def sent(minutes: list[tuple[list[int], bool]], path: Path | None) -> list[bytes
         intervals.add([shelf.put(windows, HOST_A), shelf.put(windows, host)])
         base_uj = windows[-1].cumulative_uj
         encoder.learn(shelf.hosts, {}, shelf.devices)
-        gaps = add_gaps_up(gaps_of(gap_block(shelf, minute), MINUTE_NS))
+        gaps = add_gaps_up(gaps_of(gap_block(shelf, 60 * minute), MINUTE_NS))
         rows = intervals.close(closed_ns, ahead_unix_ns=closed_ns + 9 * MINUTE_NS)
         found += [request.data for request in encoder.requests(rows, closed_ns, gaps)]
         if path is not None and is_restarted:
