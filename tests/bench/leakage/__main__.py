@@ -25,6 +25,7 @@ from bench.leakage.traces import (
 from bench.leakage.trial import (
     CHANNELS,
     DP,
+    HEADROOM,
     PLACEMENT,
     RAW,
     SWING,
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     is_quick = parser.parse_args(arguments).quick
     begun_s = time.process_time()
     size = QUICK if is_quick else FULL
-    shown = (RAW, PLACEMENT, DP) if is_quick else CHANNELS
+    shown = (RAW, PLACEMENT, HEADROOM, DP) if is_quick else CHANNELS
     single = {secret.name: trial(secret, shown, size) for secret in (*SECRETS, PURPOSE)}
     repeats = () if is_quick else (AMONG_30, AMONG_8, LONE, OUTPUT, PURPOSE)
     many = {secret.name: again(secret, size) for secret in repeats}

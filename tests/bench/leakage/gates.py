@@ -17,14 +17,14 @@ from bench.leakage.traces import (
     SECRETS,
     TIMING,
 )
-from bench.leakage.trial import CHANNELS, DP, PLACEMENT, RAW
+from bench.leakage.trial import CHANNELS, DP, HEADROOM, PLACEMENT, RAW
 
 CONTROL: Final = 0.95
 GROSS: Final = 0.999
 """Confidence with which the quick form must know that a gate is broken before it says so."""
 _MOST: Final = {
-    **{(PLACEMENT, secret.name): 0.55 for secret in (TIMING, CADENCE)},
-    **{(PLACEMENT, secret.name): 0.58 for secret in (AMONG_30, AMONG_8)},
+    **{(who, secret.name): 0.55 for secret in (TIMING, CADENCE) for who in (PLACEMENT, HEADROOM)},
+    **{(who, secret.name): 0.58 for secret in (AMONG_30, AMONG_8) for who in (PLACEMENT, HEADROOM)},
     **{(DP, secret.name): 0.55 for secret in (TIMING, AMONG_30, AMONG_8, LONE, CADENCE)},
 }
 """Upper bound of an attacker's accuracy, by channel and secret; others are published only."""
@@ -91,7 +91,7 @@ def details(single: Scores) -> Iterator[str]:
     yield "| hidden fact | tier | attacker | AUC | Bayes risk | mutual information, bits |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for name, scores in single.items():
-        for channel in (PLACEMENT, DP):
+        for channel in (PLACEMENT, HEADROOM, DP):
             score = scores.get(channel)
             if score is not None:
                 yield (

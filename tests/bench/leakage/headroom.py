@@ -27,22 +27,29 @@ from fakes.telemetry_records import T0_S, a_host
 _END_S: Final = T0_S // 60 * 60 + RING_S
 _PEAK_MS: Final = 100
 """What an agent's peaks are means of."""
+_AT_ONCE: Final = 1_000
 _QUANTILES: Final = (0.5, 0.77, 0.9, 0.99, 0.999)
 _LIMITS_MW: Final = range(100_000, LIMIT_MW, 50_000)
 
 
-def headroom(power_mw: Array) -> Array:
-    """Return what GetHeadroom, PredictPeak and WhatIf tell of each trace's host; mW, a row a trace.
+def host_seconds(power_mw: Array) -> Array:
+    """Return the means and the peaks of traces' seconds as agents send them, a row a trace."""
+    tenths = power_mw.reshape(len(power_mw), -1, 1_000 // _PEAK_MS, _PEAK_MS).mean(axis=3)
+    mean_mw = np.rint(tenths.mean(axis=2)).astype(np.int64)
+    return np.hstack([mean_mw, np.rint(tenths.max(axis=2)).astype(np.int64)])
 
-    Traces are 60 s at 1 kHz.
-    """
-    count = len(power_mw)
-    hosts = [a_host(number) for number in range(count)]
-    idle = np.full((count, RING_S * 1_000 - WINDOW_MS), FIRST.idle_w * 1_000, np.int32)
-    seconds = np.hstack([idle, power_mw]).reshape(count, RING_S, 1_000)
+
+def headroom(seconds_mw: Array) -> Array:
+    """Return what GetHeadroom, PredictPeak and WhatIf tell of hosts with these seconds; mW."""
+    parts = range(_AT_ONCE, len(seconds_mw), _AT_ONCE)
+    return np.concatenate([_told(part) for part in np.split(seconds_mw, parts)])
+
+
+def _told(seconds_mw: Array) -> Array:
+    hosts = [a_host(number) for number in range(len(seconds_mw))]
+    idle = np.full((len(hosts), RING_S - WINDOW_MS // 1_000), FIRST.idle_w * 1_000, np.int64)
+    mean_mw, peak_mw = (np.hstack([idle, part]) for part in np.hsplit(seconds_mw, 2))
     latest = Latest()
-    mean_mw = seconds.mean(axis=2, dtype=np.float64).round().astype(np.int64)
-    peak_mw = seconds.reshape(count, RING_S, -1, _PEAK_MS).mean(axis=3).max(axis=2)
     take_seconds(latest, hosts, _END_S - RING_S + 1, mean_mw, peak_mw)
     shown = _shown(latest, hosts)
     at = shown.topology.hosts

@@ -11,12 +11,13 @@ import numpy as np
 
 from bench.leakage import channels, reduced
 from bench.leakage.attackers import Score, attack, grouped, repeated
+from bench.leakage.headroom import headroom, host_seconds
 from bench.leakage.traces import FIRST, Array, Family, Secret, traces
 from chipwatt.collector.egress.noise import discrete_laplace
 
 RAW, SECONDS, TENS, EXACT = "raw 1 kHz", "1 s means", "10 s hist", "60 s exact"
-PLACEMENT, SWING, DP = "placement", "with swing", "dp"
-CHANNELS: Final = (RAW, SECONDS, TENS, EXACT, PLACEMENT, DP)
+PLACEMENT, HEADROOM, SWING, DP = "placement", "headroom", "with swing", "dp"
+CHANNELS: Final = (RAW, SECONDS, TENS, EXACT, PLACEMENT, HEADROOM, DP)
 TIMES: Final = 20
 _SHOWN: Final[Mapping[str, Callable[[Array], Array]]] = {
     RAW: channels.raw,
@@ -24,6 +25,7 @@ _SHOWN: Final[Mapping[str, Callable[[Array], Array]]] = {
     TENS: channels.tens,
     EXACT: channels.exact,
     PLACEMENT: reduced.placement,
+    HEADROOM: host_seconds,
     SWING: partial(reduced.placement, with_swing=True),
 }
 Pair = tuple[Array, Array]
@@ -59,16 +61,16 @@ def trial(
 
 
 def again(secret: Secret, size: Size) -> dict[str, Score]:
-    """Return the same for a secret that is the same ``TIMES`` times, in the two tiers."""
+    """Return the same for a secret that is ``TIMES`` times the same, but for what shows all."""
     noise = discrete_laplace()
     pairs: list[dict[str, Pair]] = []
     for seed, count in ((3, size.learn_groups), (4, size.test_groups)):
-        features, bits = seen(secret, [PLACEMENT], count * TIMES, seed, FIRST)[PLACEMENT]
-        groups, whose = grouped(features, bits, TIMES)
-        noisy = reduced.dp_groups(groups, noise)
-        pairs.append({PLACEMENT: (groups, whose), DP: (noisy, whose)})
+        shown = seen(secret, [PLACEMENT, HEADROOM], count * TIMES, seed, FIRST)
+        pair = {name: grouped(*shown[name], TIMES) for name in shown}
+        groups, whose = pair[PLACEMENT]
+        pairs.append(pair | {DP: (reduced.dp_groups(groups, noise), whose)})
     learn, test = pairs
-    return {name: repeated(learn[name], test[name]) for name in (PLACEMENT, DP)}
+    return {name: repeated(learn[name], test[name]) for name in learn}
 
 
 def shifted(secret: Secret, size: Size, other: Family) -> dict[str, Score]:
@@ -94,4 +96,7 @@ def seen(
         for name, into in rows.items():
             into.append(_SHOWN[name](power_mw))
     whose = np.concatenate(bits)
-    return {name: (np.concatenate(parts), whose) for name, parts in rows.items()}
+    found = {name: (np.concatenate(parts), whose) for name, parts in rows.items()}
+    if HEADROOM in found:
+        found[HEADROOM] = (headroom(found[HEADROOM][0]), whose)
+    return found
