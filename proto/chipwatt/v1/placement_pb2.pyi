@@ -663,8 +663,11 @@ class Headroom(google.protobuf.message.Message):
     PREDICTED_FIELD_NUMBER: builtins.int
     node_id: builtins.str
     now_mw: builtins.int
+    """Newest second; with QUALITY_BY_THE_MINUTE the mean of the last minute."""
     mean_mw: builtins.int
+    """Of the last ten minutes."""
     peak_1s_mw: builtins.int
+    """Highest second of them; with QUALITY_BY_THE_MINUTE their highest minute."""
     predicted_peak_mw: builtins.int
     """The largest of ``predicted``."""
     budget_mw: builtins.int

@@ -11,6 +11,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from chipwatt.collector.forecast.classic import CLASSIC
 from chipwatt.collector.forecast.contract import ForecastConfig, NodeSpec, Predictor
 from chipwatt.collector.forecast.forecaster import Forecaster
+from chipwatt.collector.forecast.sight import Seen
+from chipwatt.collector.placement.minute_hold import MINUTE_S, nearest_step, step_above
+from chipwatt.core.coarse import STEPS_AT_LIMIT
 from chipwatt.core.tables import Array
 
 START_S = 1_800_000_000
@@ -20,6 +23,8 @@ QUANTILE = 0.99
 WARM_S = 600
 _RC_EVERY_S = 60
 _ORIGIN_S = 10
+BY_THE_MINUTE = "by the minute"
+"""What schedulers are shown of a node with few hosts, whose predictions are up to 59 s old."""
 ORACLES = ("oracle, a node", "oracle, all")
 
 
@@ -88,25 +93,43 @@ def nodes_of(groups: Sequence[Group]) -> list[NodeSpec]:
 
 def predictions(
     servers: Array, groups: Sequence[Group], horizon_s: int
-) -> tuple[Array, dict[Predictor, Array]]:
-    """Return the origins and what every predictor said there; shares of one server's rating."""
+) -> tuple[Array, dict[str, Array]]:
+    """Return the origins and what every rule said there; shares of one server's rating."""
     forecaster = Forecaster(nodes_of(groups), ForecastConfig((horizon_s,), lag_s=0))
     sums = np.concatenate([g.power for g in groups]).astype(np.float64) * MW
     seconds = sums.shape[1]
-    said: dict[Predictor, list[Array]] = {p: [] for p in Predictor}
+    said: dict[str, list[Array]] = {rule: [] for rule in (*Predictor.__members__, BY_THE_MINUTE)}
+    nameplate = np.concatenate([np.full(len(g.power), g.rating * MW) for g in groups])
+    held = nameplate
     origins = []
     for second in range(seconds - horizon_s):
         high = None
         if second % _RC_EVERY_S == 0 and second >= WARM_S // 2:
             high = rc_like(servers, groups, second)
         forecaster.step(START_S + second, sums[:, second], sums[:, second], high)
+        if second >= WARM_S and (second + 1) % MINUTE_S == 0:
+            last = sums[:, second + 1 - WARM_S : second + 1]
+            held = by_the_minute(forecaster, last, nameplate, horizon_s)
         if second >= WARM_S and second % _ORIGIN_S == 0:
             origins.append(second)
             for rule in CLASSIC:
-                said[rule].append(forecaster.classic(rule) / MW)
+                said[rule.name].append(forecaster.classic(rule) / MW)
             ours = forecaster.predict(horizon_s, QUANTILE).peak_mw
-            said[Predictor.CONFORMAL].append(ours / MW)
-    return np.array(origins), {p: np.stack(rows, axis=1) for p, rows in said.items()}
+            said[Predictor.CONFORMAL.name].append(ours / MW)
+            said[BY_THE_MINUTE].append(held / MW)
+    return np.array(origins), {rule: np.stack(rows, axis=1) for rule, rows in said.items() if rows}
+
+
+def by_the_minute(
+    forecaster: Forecaster, last_mw: Array, nameplate_mw: Array, horizon_s: int
+) -> Array:
+    """Return what is shown of nodes of one host each until the next minute, as ships."""
+    steps_mw = np.rint(nameplate_mw / STEPS_AT_LIMIT)
+    minutes = last_mw.reshape(len(last_mw), -1, MINUTE_S)
+    base_mw = nearest_step(minutes.mean(axis=2), steps_mw[:, np.newaxis]).max(axis=1)
+    seen = Seen(base_mw, np.maximum(base_mw, nameplate_mw))
+    shown = forecaster.sight(horizon_s).predict_on(seen, QUANTILE)
+    return step_above(shown.peak_mw, steps_mw)
 
 
 def judged(servers: Array, groups: Sequence[Group], horizon_s: int) -> dict[str, dict[str, Score]]:
@@ -123,7 +146,7 @@ def judged(servers: Array, groups: Sequence[Group], horizon_s: int) -> dict[str,
         first += len(group.power)
         windows = sliding_window_view(group.power, horizon_s, axis=1)
         peak = windows[:, origins + 1].max(axis=2).astype(np.float64)
-        by_rule = {p.name: predicted[rows] for p, predicted in said.items()}
+        by_rule = {name: predicted[rows] for name, predicted in said.items()}
         by_rule[ORACLES[0]] = np.quantile(peak, QUANTILE, axis=1, keepdims=True) + 0 * peak
         by_rule[ORACLES[1]] = np.full_like(peak, np.quantile(peak, QUANTILE))
         scores[group.name] = {

@@ -26,8 +26,8 @@ from chipwatt.core.tables import Array
 
 UNRATED_MW = 800_000
 """A host that nobody rated has the step of a chip, as for energy at egress."""
-_MINUTE_S = WINDOW_NS // NS_PER_S
-_MINUTES = RING_S // _MINUTE_S
+MINUTE_S = WINDOW_NS // NS_PER_S
+_MINUTES = RING_S // MINUTE_S
 _A_PART = 4_096
 """Nodes whose histories are read at once: 10 MiB."""
 
@@ -47,10 +47,9 @@ class MinuteHold:
             outlook.prepare((horizon_s, DEFAULT_QUANTILE))
         self._minutes_mw = np.zeros((len(few), _MINUTES))
         for part in np.split(held := np.flatnonzero(few), range(_A_PART, len(held), _A_PART)):
-            seconds = outlook.history(part).reshape(len(part), _MINUTES, _MINUTE_S)
-            steps = self._steps_mw[part, np.newaxis]
-            nearest = np.rint(seconds.mean(axis=2, dtype=np.float64) / steps) * steps
-            self._minutes_mw[part] = nearest
+            seconds = outlook.history(part).reshape(len(part), _MINUTES, MINUTE_S)
+            means = seconds.mean(axis=2, dtype=np.float64)
+            self._minutes_mw[part] = nearest_step(means, self._steps_mw[part, np.newaxis])
         self.mean_mw = np.rint(self._minutes_mw.mean(axis=1))
         self.peak_mw = self._minutes_mw.max(axis=1)
         """The highest minute."""
@@ -69,7 +68,7 @@ class MinuteHold:
 
     def history_mw(self, positions: Array) -> Array:
         """Return the last ten minutes of these nodes, a column a second, newest last."""
-        return np.repeat(self._minutes_mw[positions], _MINUTE_S, axis=1)
+        return np.repeat(self._minutes_mw[positions], MINUTE_S, axis=1)
 
     def prediction(self, asked: Asked) -> Prediction:
         """Return what is shown of a prediction. Raises KeyError, ValueError as the outlook does."""
@@ -96,13 +95,24 @@ class MinuteHold:
 
     def above(self, power_mw: Array) -> Array:
         """Return the next step at or above."""
-        stepped: Array = np.ceil(power_mw / self._steps_mw) * self._steps_mw
-        return stepped
+        return step_above(power_mw, self._steps_mw)
 
     def below(self, power_mw: Array) -> Array:
         """Return the next step at or below."""
         stepped: Array = np.floor(power_mw / self._steps_mw) * self._steps_mw
         return stepped
+
+
+def nearest_step(power_mw: Array, steps_mw: Array) -> Array:
+    """Return powers in whole steps."""
+    stepped: Array = np.rint(power_mw / steps_mw) * steps_mw
+    return stepped
+
+
+def step_above(power_mw: Array, steps_mw: Array) -> Array:
+    """Return the next steps at or above."""
+    stepped: Array = np.ceil(power_mw / steps_mw) * steps_mw
+    return stepped
 
 
 def minute_of(outlook: Outlook) -> int:
