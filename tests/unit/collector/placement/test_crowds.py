@@ -132,6 +132,19 @@ def test_two_feeds_that_differ_in_one_host_are_not_both_shown() -> None:
     assert few[topology.index["b"]]
 
 
+@pytest.mark.parametrize("order", [("a", "b", "c"), ("c", "b", "a"), ("b", "a", "c")])
+def test_a_feed_and_a_part_of_it_are_not_both_shown(order: tuple[str, ...]) -> None:
+    """Less the part it would be four hosts, whichever of the two is looked at first."""
+    nodes = [PowerNode(name, NodeKind.FEED) for name in order]
+    for number in range(16):
+        other = Parent("b" if number < 12 else "c", "B", 500_000)
+        nodes.append(PowerNode(f"h{number}", NodeKind.HOST, (Parent("a", "A", 500_000), other)))
+    topology = Topology(nodes)
+    few = dict(zip((node.id for node in topology.nodes), few_hosts(topology), strict=True))
+    assert few["c"]
+    assert sorted([few["a"], few["b"]]) == [False, True]
+
+
 def test_hosts_of_a_fleet_without_a_file_are_a_crowd_on_their_site() -> None:
     for hosts in (0, 1, 7, 8, 200):
         topology = flat([(f"{number:032x}", f"n{number}") for number in range(hosts)])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chipwatt.collector.forecast.contract import Predictor
 from chipwatt.collector.placement.minute_hold import steps_and_nameplates_mw
 from chipwatt.collector.placement.outlook import Outlook
 from chipwatt.collector.placement.shown_outlook import ShownOutlook, ShownOutlooks
@@ -44,10 +45,11 @@ RACKS_AND_HOSTS = ("r0", "r1", *(f"h{number}" for number in range(HOSTS)))
 def told(outlook: Outlook, names: tuple[str, ...]) -> list[list[float]]:
     """Return every power that an outlook tells of these nodes."""
     at = np.array(of(outlook, names))
-    limit_mw = np.full(len(outlook.topology.nodes), 123_456.0)
     found = [outlook.now_mw[at], outlook.mean_mw[at], outlook.peak_1s_mw[at]]
     for horizon_s in (60, 600, 3_600):
-        found.append(outlook.exceed_ppm(horizon_s, limit_mw)[at])
+        for watts in (150, 200, 290, 600, 900, 1_190):
+            limit_mw = np.full(len(outlook.topology.nodes), float(watts * W))
+            found.append(outlook.exceed_ppm(horizon_s, limit_mw)[at])
         for quantile in (0.5, 0.77, 0.9, 0.99, 0.999):
             prediction = outlook.prediction(horizon_s, quantile)
             found += [prediction.peak_mw[at], prediction.base_mw[at], prediction.margin_mw[at]]
@@ -192,3 +194,23 @@ def test_what_the_forecast_takes_up_is_shown_at_once(fleet: Fleet) -> None:
     assert told(shown.latest(), RACKS_AND_HOSTS) == first
     shown.forget()
     assert told(shown.latest(), RACKS_AND_HOSTS) != first
+
+
+def test_probabilities_are_the_inverse_of_what_is_predicted(tmp_path: Path) -> None:
+    """And of nothing finer: a limit between two steps is the lower one."""
+    fleet = Fleet(tmp_path, lambda n, s: (100 + 80 * (s // 60 % 5 == 0) + (n + s) % 7 * 5) * W)
+    fleet.history()
+    fleet.outlooks.begin()
+    fleet.run(481)
+    outlook = ShownOutlooks(fleet.outlooks).latest()
+    at = np.array(of(outlook, ("h0", "h5")))
+    assert (outlook.prediction(60, 0.5).predictor[at] == Predictor.CONFORMAL).all()
+    quantiles = np.arange(0.02, 1.0, 0.02)
+    peaks_mw = np.stack([outlook.peak_mw(60, float(q))[at] for q in quantiles])
+    for steps in range(1, 16):
+        limit_mw = np.full(len(outlook.topology.nodes), steps * 20.0 * W)
+        exceed = outlook.exceed_ppm(60, limit_mw)[at] / 1e6
+        assert (exceed == outlook.exceed_ppm(60, limit_mw + 19 * W)[at] / 1e6).all()
+        above = (peaks_mw > steps * 20 * W).mean(axis=0)
+        assert np.abs(exceed - above).max() < 0.05
+    assert (outlook.mean_mw[at] < outlook.peak_1s_mw[at]).all()
