@@ -9,16 +9,23 @@ its budget, so nodes are taken from the leaves up.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from chipwatt.collector.forecast.contract import KINDS
 from chipwatt.collector.placement.topology import Topology
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.tables import Array
+
+if TYPE_CHECKING:
+    from chipwatt.collector.placement.outlook import Outlook
 
 CROWD: Final = 8
 """Fewer hosts are few. A host may be one device, and sums over fewer than eight single out one."""
+_HEARD_S = 60
 _WHOLE: Final = 1 << 31
 """More than the weight of a whole host, which is a billion: what differs by less is the same."""
 
@@ -42,6 +49,22 @@ def few_hosts(topology: Topology) -> Array:
                 sizes[number] = size
             sizes += counts.tolist()
     return few
+
+
+def hosts_behind(outlook: Outlook) -> Counter[int]:
+    """Return by kind of node how many hosts are in the sums by which forecasts are judged.
+
+    A node's peaks count only while all of its hosts are heard from.
+    """
+    topology, now_s = outlook.topology, outlook.as_of_unix_ns // NS_PER_S
+    heard = outlook.newest_s[topology.hosts] > now_s - _HEARD_S
+    above, beneath = topology.above, topology.beneath
+    whole = (np.bincount(above, ~heard[beneath], len(topology.nodes)) == 0)[above]
+    kinds = np.array([node.kind for node in topology.nodes], np.int64)[above]
+    behind = np.zeros((KINDS, len(topology.hosts)), dtype=bool)
+    behind[kinds[whole], beneath[whole]] = True
+    hosts = behind.sum(axis=1)
+    return Counter({kind: int(hosts[kind]) for kind in np.flatnonzero(hosts).tolist()})
 
 
 def _weights(topology: Topology) -> Iterator[tuple[int, Array, Array]]:

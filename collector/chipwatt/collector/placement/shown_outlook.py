@@ -9,14 +9,14 @@ reserved, budgeted and heard of them is always the newest.
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import fields, replace
 from functools import cached_property
 
 import numpy as np
 
 from chipwatt.collector.forecast.contract import Prediction
-from chipwatt.collector.placement.crowds import few_hosts
+from chipwatt.collector.placement.crowds import CROWD, few_hosts, hosts_behind
 from chipwatt.collector.placement.minute_hold import MinuteHold, minute_of
 from chipwatt.collector.placement.outlook import (
     DEFAULT_HORIZON_S,
@@ -30,6 +30,8 @@ from chipwatt.collector.placement.trust import Quality, Trust
 from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.tables import Array
 
+_PPM_DIGITS = 2
+"""A share that many peaks stand behind then does not move with each of them."""
 _KEPT = 3
 """Snapshots live a minute, so of two minutes; and one more, as a new topology begins anew."""
 
@@ -93,6 +95,7 @@ class ShownOutlook(Outlook):
         quantile: float = DEFAULT_QUANTILE,
     ) -> Trust:
         trust = self.exact.trust(position, horizon_s, quantile)
+        trust = replace(trust, coverage_7d_ppm=self._coverage_ppm(position, trust))
         if not self._held[position]:
             return trust
         then = self._hold.outlook
@@ -104,9 +107,17 @@ class ShownOutlook(Outlook):
             staleness_ms=max(trust.staleness_ms, held.staleness_ms + age_ms),
             quality=tuple(sorted({*trust.quality, *held.quality, Quality.BY_THE_MINUTE})),
             predictor=held.predictor,
-            coverage_7d_ppm=held.coverage_7d_ppm,
             scores=held.scores,
         )
+
+    def _coverage_ppm(self, position: int, of: Trust) -> int:
+        """Return coverage, rounded, where many hosts are judged by it: it moves with each peak."""
+        many = self._behind[self.topology.nodes[position].kind] >= CROWD
+        return round(of.coverage_7d_ppm, -_PPM_DIGITS) if many else 0
+
+    @cached_property
+    def _behind(self) -> Counter[int]:
+        return hosts_behind(self.exact)
 
     def _mixed(self, exact: Array, held: Array) -> Array:
         return np.where(self._few, held, exact)
