@@ -1,0 +1,155 @@
+"""What is held of a minute: whole minutes in steps, and what follows from them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chipwatt.collector.forecast.contract import Predictor
+from chipwatt.collector.placement.minute_hold import steps_and_nameplates_mw
+from chipwatt.collector.placement.shown_outlook import ShownOutlooks
+from fakes.telemetry_records import a_host
+from unit.collector.placement.fleet import HOSTS, START_S, Fleet, W, text
+from unit.collector.placement.telling import ASKED, FINAL_S, NODES, of, told
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    made = Fleet(tmp_path)
+    made.wait(FINAL_S)
+    made.history()
+    made.outlooks.begin()
+    return made
+
+
+@pytest.mark.parametrize(
+    "order", [lambda s: 59 - s % 60, lambda s: s % 60 * 7 % 60, lambda s: (s % 60 + 20) % 60]
+)
+def test_the_order_of_seconds_within_minutes_is_not_told(
+    tmp_path: Path, order: Callable[[int], int]
+) -> None:
+    """Two fleets whose minutes hold the same seconds in another order look alike."""
+
+    def burst(_number: int, second: int) -> int:
+        return (280 if second % 60 < 20 else 120) * W
+
+    def other(number: int, second: int) -> int:
+        return burst(number, order(second))
+
+    told_of = []
+    for name, power in (("one", burst), ("other", other)):
+        (tmp_path / name).mkdir()
+        fleet = Fleet(tmp_path / name, power)
+        fleet.wait(FINAL_S)
+        fleet.history()
+        outlook = ShownOutlooks(fleet.outlooks).latest()
+        told_of.append((told(outlook), told(outlook.exact)))
+    assert told_of[0][0] == told_of[1][0]
+    assert told_of[0][1] != told_of[1][1]
+
+
+def test_what_is_shown_is_the_last_minute_in_steps(fleet: Fleet) -> None:
+    fleet.run(75)
+    outlook = ShownOutlooks(fleet.outlooks).latest()
+    exact, at = outlook.exact, np.array(of(outlook, NODES))
+    steps = steps_and_nameplates_mw(exact.topology)[0][at]
+    assert steps.tolist() == [20.0 * W] * len(at)  # a fifteenth of 300 W, whatever is summed
+    for values in (outlook.now_mw, outlook.peak_1s_mw, outlook.peak_mw(*ASKED)):
+        assert (values[at] % steps == 0).all()
+    minute = np.array([[fleet.power(n, START_S + s) for s in range(60)] for n in range(HOSTS)])
+    of_hosts = outlook.now_mw[of(outlook, tuple(f"h{n}" for n in range(HOSTS)))]
+    assert (np.abs(of_hosts - minute.mean(axis=1)) <= 10 * W).all()
+    assert abs(outlook.now_mw[0] - minute.mean(axis=1).sum()) <= 10 * W
+    cold = outlook.prediction(*ASKED)
+    assert (cold.predictor[at] == Predictor.NAMEPLATE).all()
+    assert cold.peak_mw[at].tolist() == [300 * W * n for n in (8, 4, 4, *[1] * HOSTS)]
+
+
+def test_minutes_begin_and_end_where_those_of_the_wall_clock_do(tmp_path: Path) -> None:
+    """One second of 1300 W is 20 W of its minute, were it the first or the last."""
+    for at_s in (START_S - 180, START_S - 121):
+
+        def power(_number: int, second: int, at_s: int = at_s) -> int:
+            return (1_300 if second == at_s else 100) * W
+
+        (tmp_path / str(at_s)).mkdir()
+        fleet = Fleet(tmp_path / str(at_s), power)
+        fleet.wait(FINAL_S)
+        fleet.history()
+        for _ in range(60):  # however late in the next minute it is made
+            outlook = ShownOutlooks(fleet.outlooks).latest()
+            minutes = outlook.history(np.array(of(outlook, ("h3",))))[0].reshape(-1, 60)
+            assert (minutes == minutes[:, :1]).all()
+            assert minutes[:, 0].tolist() == [100 * W] * 7 + [120 * W] + [100 * W] * 2
+            fleet.run(1)
+
+
+def test_a_cold_forecast_covers_what_hosts_drew_at_most(tmp_path: Path) -> None:
+    """Also of hosts that nobody rated, whose bursts minutes do not show."""
+    fleet = Fleet(tmp_path, lambda _n, second: (290 if second % 60 < 5 else 60) * W)
+    fleet.path.write_text(text().replace('rated = "300W"\n', ""))
+    fleet.outlooks = fleet.opened()
+    fleet.history()
+    fleet.outlooks.begin()
+    outlook = ShownOutlooks(fleet.outlooks).latest()
+    at = np.array(of(outlook, NODES))
+    prediction = outlook.prediction(3_600, 0.99)
+    assert (outlook.now_mw[at] < 100 * W * np.array([8, 4, 4] + [1] * 8)).all()
+    assert (prediction.peak_mw[at] >= 295 * W * np.array([8, 4, 4] + [1] * 8)).all()
+    assert (prediction.predictor[at] == Predictor.RECENT_MAX).all()
+
+
+def test_a_budget_of_all_nameplates_is_not_exceeded_by_a_rounding(fleet: Fleet) -> None:
+    fleet.path.write_text(text(rack_w=1_000).replace("300W", "250.001W"))
+    fleet.outlooks = fleet.opened()
+    fleet.power = lambda _n, _s: 244 * W
+    fleet.history()
+    outlook = ShownOutlooks(fleet.outlooks).latest()
+    host, rack = of(outlook, ("h0", "r0"))
+    peak_mw = outlook.peak_mw(*ASKED)
+    assert (peak_mw[host], peak_mw[rack]) == (250_001, 1_000_004)
+    limit_mw = np.full(len(peak_mw), 250_001.0)
+    limit_mw[rack] = 1_000_004.0
+    assert outlook.exceed_ppm(600, limit_mw)[[host, rack]].tolist() == [0, 0]
+
+
+def test_nor_are_half_steps_of_a_feed(tmp_path: Path) -> None:
+    """Half of three hosts is twenty-two steps and a half."""
+    hosts = "".join(
+        f'[[node]]\nid = "h{n}"\nkind = "host"\nrated = "300W"\nhost = "{a_host(n).hex()}"\n'
+        'parents = [{ id = "a", feed = "A", share = 0.5 }, { id = "b", feed = "B", share = 0.5 }]\n'
+        for n in range(3)
+    )
+    feeds = "".join(f'[[node]]\nid = "{name}"\nkind = "feed"\nbudget = "450W"\n' for name in "ab")
+    fleet = Fleet(tmp_path)
+    fleet.path.write_text(feeds + hosts)
+    fleet.outlooks = fleet.opened()
+    fleet.history(range(3))
+    outlook = ShownOutlooks(fleet.outlooks).latest()
+    feed = outlook.topology.index["a"]
+    assert outlook.peak_mw(*ASKED)[feed] == 450 * W
+    assert outlook.exceed_ppm(600, np.full(5, 450.0 * W))[feed] == 0
+
+
+def test_probabilities_are_the_inverse_of_what_is_predicted(tmp_path: Path) -> None:
+    """And of nothing finer: a limit between two steps is the lower one."""
+    fleet = Fleet(tmp_path, lambda n, s: (100 + 80 * (s // 60 % 5 == 0) + (n + s) % 7 * 5) * W)
+    fleet.history()
+    fleet.outlooks.begin()
+    fleet.run(481)
+    outlook = ShownOutlooks(fleet.outlooks).latest()
+    at = np.array(of(outlook, ("h0", "h5")))
+    assert (outlook.prediction(60, 0.5).predictor[at] == Predictor.CONFORMAL).all()
+    assert (outlook.peak_mw(60, 0.73)[at] % (20 * W) == 0).all()
+    quantiles = np.arange(0.02, 1.0, 0.02)
+    peaks_mw = np.stack([outlook.peak_mw(60, float(q))[at] for q in quantiles])
+    for steps in range(1, 16):
+        limit_mw = np.full(len(outlook.topology.nodes), steps * 20.0 * W)
+        exceed = outlook.exceed_ppm(60, limit_mw)[at] / 1e6
+        assert (exceed == outlook.exceed_ppm(60, limit_mw + 19 * W)[at] / 1e6).all()
+        above = (peaks_mw > steps * 20 * W).mean(axis=0)
+        assert np.abs(exceed - above).max() < 0.05
+    assert (outlook.mean_mw[at] < outlook.peak_1s_mw[at]).all()
