@@ -46,7 +46,7 @@ class WorkloadsConfig:
     """Listen for a scheduler that says which workloads run here."""
     socket: Path | None = None
     """The socket that it talks to; workload.sock in the state_dir if not set. Where this or
-    ``group`` is set and cannot work, the agent does not start."""
+    `group` is set and cannot work, the agent does not start."""
     group: str = ""
     """A group whose members may bind as well; empty: this user and root alone. Where the
     socket's folder is of that group and setgid, as under the shipped units, the agent needs no
