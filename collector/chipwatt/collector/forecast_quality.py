@@ -11,15 +11,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from chipwatt.collector.egress.config import Tier
-from chipwatt.collector.forecast.contract import Calibration
-from chipwatt.collector.placement.crowds import CROWD, hosts_behind
+from chipwatt.collector.forecast.contract import KINDS, Calibration
+from chipwatt.core.clock import NS_PER_S
 
 if TYPE_CHECKING:
+    from chipwatt.collector.placement.outlook import Outlook
     from chipwatt.collector.placement.outlooks import Outlooks
 
+LEAST_HOSTS: Final = 8
+"""What is finer than a minute's window leaves only as a sum over so many."""
 DIGITS: Final = 4
 """Of a share. A mean over thousands of peaks then does not move with each of them."""
+_HEARD_S = 60
 
 
 def told_quality(outlooks: Outlooks, tier: Tier) -> list[Calibration]:
@@ -31,9 +37,25 @@ def told_quality(outlooks: Outlooks, tier: Tier) -> list[Calibration]:
 
 
 def of_many(calibrations: Iterable[Calibration], hosts: Counter[int]) -> list[Calibration]:
-    """Return, rounded, those of kinds of nodes with at least ``CROWD`` behind them."""
+    """Return, rounded, those of kinds of nodes with at least ``LEAST_HOSTS`` behind them."""
     return [
         replace(one, coverage=round(one.coverage, DIGITS), pinball=round(one.pinball, DIGITS))
         for one in calibrations
-        if hosts[one.kind] >= CROWD
+        if hosts[one.kind] >= LEAST_HOSTS
     ]
+
+
+def hosts_behind(outlook: Outlook) -> Counter[int]:
+    """Return by kind of node how many hosts are in its sums.
+
+    A node's peaks count only while all of its hosts are heard from.
+    """
+    topology, now_s = outlook.topology, outlook.as_of_unix_ns // NS_PER_S
+    heard = outlook.newest_s[topology.hosts] > now_s - _HEARD_S
+    above, beneath = topology.above, topology.beneath
+    whole = (np.bincount(above, ~heard[beneath], len(topology.nodes)) == 0)[above]
+    kinds = np.array([node.kind for node in topology.nodes], np.int64)[above]
+    behind = np.zeros((KINDS, len(topology.hosts)), dtype=bool)
+    behind[kinds[whole], beneath[whole]] = True
+    hosts = behind.sum(axis=1)
+    return Counter({kind: int(hosts[kind]) for kind in np.flatnonzero(hosts).tolist()})

@@ -115,8 +115,8 @@ class _QualityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTy
     QUALITY_COLD_START: _Quality.ValueType  # 3
     QUALITY_ESTIMATED_CHILD: _Quality.ValueType  # 4
     QUALITY_BY_THE_MINUTE: _Quality.ValueType  # 5
-    """So few hosts are beneath that their seconds would be a tenant's: power is that of whole
-    minutes, in coarse steps, and predictions are of the last one. Not for operators.
+    """Seconds would be a tenant's: power is that of whole minutes, in coarse steps, and predictions
+    are of the last one. Not for operators.
     """
 
 class Quality(_Quality, metaclass=_QualityEnumTypeWrapper): ...
@@ -127,8 +127,8 @@ QUALITY_PARTIAL: Quality.ValueType  # 2
 QUALITY_COLD_START: Quality.ValueType  # 3
 QUALITY_ESTIMATED_CHILD: Quality.ValueType  # 4
 QUALITY_BY_THE_MINUTE: Quality.ValueType  # 5
-"""So few hosts are beneath that their seconds would be a tenant's: power is that of whole
-minutes, in coarse steps, and predictions are of the last one. Not for operators.
+"""Seconds would be a tenant's: power is that of whole minutes, in coarse steps, and predictions
+are of the last one. Not for operators.
 """
 Global___Quality: typing_extensions.TypeAlias = Quality
 

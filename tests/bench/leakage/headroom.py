@@ -1,6 +1,6 @@
 """What a scheduler is shown of hosts with one chip that one tenant holds, a host a trace.
 
-Sums, forecast and what is held of a minute are those that ship. Nine idle minutes come
+Sums, forecast and what is held of a minute are those that ship. Idle minutes come
 before the trace, which is as good as it gets for who looks for something in it.
 """
 
@@ -10,10 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from bench.leakage.traces import FIRST, LIMIT_MW, WINDOW_MS, Array
+from bench.leakage.traces import FIRST, LIMIT_MW, Array
 from chipwatt.collector.latest import Latest
-from chipwatt.collector.placement.crowds import few_hosts
-from chipwatt.collector.placement.minute_hold import MinuteHold
+from chipwatt.collector.placement.minute_hold import LAG_S, MINUTE_S, MinuteHold
 from chipwatt.collector.placement.outlook import Outlook
 from chipwatt.collector.placement.predictions import Predictions
 from chipwatt.collector.placement.shown_outlook import ShownOutlook
@@ -24,7 +23,10 @@ from chipwatt.core.clock import NS_PER_S
 from fakes.fleet_moment import take_seconds
 from fakes.telemetry_records import T0_S, a_host
 
-_END_S: Final = T0_S // 60 * 60 + RING_S
+_NOW_S: Final = (T0_S + RING_S) // MINUTE_S * MINUTE_S + LAG_S - 1
+"""When the minute of the traces is shown first."""
+_FIRST: Final = RING_S - LAG_S - MINUTE_S
+"""Place of that minute among the seconds up to then."""
 _PEAK_MS: Final = 100
 """What an agent's peaks are means of."""
 _AT_ONCE: Final = 1_000
@@ -47,10 +49,12 @@ def headroom(seconds_mw: Array) -> Array:
 
 def _told(seconds_mw: Array) -> Array:
     hosts = [a_host(number) for number in range(len(seconds_mw))]
-    idle = np.full((len(hosts), RING_S - WINDOW_MS // 1_000), FIRST.idle_w * 1_000, np.int64)
-    mean_mw, peak_mw = (np.hstack([idle, part]) for part in np.hsplit(seconds_mw, 2))
+    mean_mw = np.full((len(hosts), RING_S), FIRST.idle_w * 1_000, np.int64)
+    peak_mw = mean_mw.copy()
+    traces = slice(_FIRST, _FIRST + MINUTE_S)
+    mean_mw[:, traces], peak_mw[:, traces] = np.hsplit(seconds_mw, 2)
     latest = Latest()
-    take_seconds(latest, hosts, _END_S - RING_S + 1, mean_mw, peak_mw)
+    take_seconds(latest, hosts, _NOW_S - RING_S + 1, mean_mw, peak_mw)
     shown = _shown(latest, hosts)
     at = shown.topology.hosts
     found = [shown.now_mw, shown.mean_mw, shown.peak_1s_mw]
@@ -70,9 +74,9 @@ def _shown(latest: Latest, hosts: list[bytes]) -> ShownOutlook:
     ]
     topology = Topology(nodes)
     sums = Sums(topology, latest)
-    sums.resolve(hosts, _END_S)
-    now = sums.look(_END_S)
+    sums.resolve(hosts, _NOW_S)
+    now = sums.look(_NOW_S)
     predictions = Predictions(topology, sums.hung)
-    predictions.take(sums.bins(_END_S - RING_S + 1, now.final_s))
-    exact = Outlook("now", _END_S * NS_PER_S, now, np.zeros(len(nodes)), predictions)
-    return ShownOutlook(exact, MinuteHold(exact, few_hosts(topology)))
+    predictions.take(sums.bins(_NOW_S - RING_S + 1, now.final_s))
+    exact = Outlook("now", _NOW_S * NS_PER_S, now, np.zeros(len(nodes)), predictions)
+    return ShownOutlook(exact, MinuteHold(exact))

@@ -53,8 +53,8 @@ def run(hours: int = 1, count: int = SERVERS) -> Outcome:
             seeds = ", ".join(f"{value:.2f}" for value in by_seed)
             print(f"  ours {ratio:.3f} of {rule.lower()}, the best rule (by seed {seeds})\n")
             _judge(outcome, name, group, scores[_OURS].coverage, ratio)
-            if group == "host":
-                _judge_shown(outcome, name, scores[BY_THE_MINUTE].coverage)
+            shown = scores[BY_THE_MINUTE]
+            _judge_shown(outcome, name, shown.coverage, shown.over / scores[_OURS].over)
     return outcome
 
 
@@ -82,11 +82,12 @@ def _judge(outcome: Outcome, name: str, group: str, coverage: float, ratio: floa
         outcome.figures[f"{name} pinball to best rule"] = round(ratio, 3)
 
 
-def _judge_shown(outcome: Outcome, name: str, coverage: float) -> None:
+def _judge_shown(outcome: Outcome, name: str, coverage: float, over: float) -> None:
     """Steps and the age of what is held may promise less, not more."""
     held = coverage >= BAND[0]
     outcome.bound(holds=held, complaint=f"{name} by the minute: {coverage:.4f} below {BAND[0]}")
     outcome.figures[f"{name} coverage by the minute"] = round(coverage, 4)
+    outcome.figures[f"{name} peak by the minute to by the second"] = round(over, 3)
 
 
 def run_own(names: list[str], power: Array, nameplate: float, horizon_s: int) -> Outcome:

@@ -12,7 +12,14 @@ from chipwatt.collector.forecast.classic import CLASSIC
 from chipwatt.collector.forecast.contract import ForecastConfig, NodeSpec, Predictor
 from chipwatt.collector.forecast.forecaster import Forecaster
 from chipwatt.collector.forecast.sight import Seen
-from chipwatt.collector.placement.minute_hold import MINUTE_S, nearest_step, step_above
+from chipwatt.collector.placement.minute_hold import (
+    LAG_S,
+    MINUTE_S,
+    MINUTES,
+    base_of,
+    nearest_step,
+    step_above,
+)
 from chipwatt.core.coarse import STEPS_AT_LIMIT
 from chipwatt.core.tables import Array
 
@@ -24,7 +31,7 @@ WARM_S = 600
 _RC_EVERY_S = 60
 _ORIGIN_S = 10
 BY_THE_MINUTE = "by the minute"
-"""What schedulers are shown of a node with few hosts, whose predictions are up to 59 s old."""
+"""What schedulers are shown, made of minutes that ended up to 75 s ago."""
 ORACLES = ("oracle, a node", "oracle, all")
 
 
@@ -107,9 +114,10 @@ def predictions(
         if second % _RC_EVERY_S == 0 and second >= WARM_S // 2:
             high = rc_like(servers, groups, second)
         forecaster.step(START_S + second, sums[:, second], sums[:, second], high)
-        if second >= WARM_S and (second + 1) % MINUTE_S == 0:
-            last = sums[:, second + 1 - WARM_S : second + 1]
-            held = by_the_minute(forecaster, last, nameplate, horizon_s)
+        if second >= WARM_S and (second + 1 - LAG_S) % MINUTE_S == 0:
+            end = second + 1 - LAG_S
+            minutes = sums[:, end - MINUTES * MINUTE_S : end]
+            held = by_the_minute(forecaster, minutes, nameplate, horizon_s)
         if second >= WARM_S and second % _ORIGIN_S == 0:
             origins.append(second)
             for rule in CLASSIC:
@@ -121,15 +129,16 @@ def predictions(
 
 
 def by_the_minute(
-    forecaster: Forecaster, last_mw: Array, nameplate_mw: Array, horizon_s: int
+    forecaster: Forecaster, seconds_mw: Array, nameplate_mw: Array, horizon_s: int
 ) -> Array:
-    """Return what is shown of nodes of one host each until the next minute, as ships."""
-    steps_mw = np.rint(nameplate_mw / STEPS_AT_LIMIT)
-    minutes = last_mw.reshape(len(last_mw), -1, MINUTE_S)
-    base_mw = nearest_step(minutes.mean(axis=2), steps_mw[:, np.newaxis]).max(axis=1)
-    seen = Seen(base_mw, np.maximum(base_mw, nameplate_mw))
+    """Return what is shown until the next minute is final, as ships; steps are a server's."""
+    step_mw = np.array(MW / STEPS_AT_LIMIT)
+    means = seconds_mw.reshape(len(seconds_mw), MINUTES, MINUTE_S).mean(axis=2)
+    base_mw = base_of(nearest_step(means, step_mw))
+    rule = np.full(len(base_mw), int(Predictor.NAMEPLATE))
+    seen = Seen(base_mw, np.maximum(base_mw, nameplate_mw), rule)
     shown = forecaster.sight(horizon_s).predict_on(seen, QUANTILE)
-    return step_above(shown.peak_mw, steps_mw)
+    return step_above(shown.peak_mw, step_mw)
 
 
 def judged(servers: Array, groups: Sequence[Group], horizon_s: int) -> dict[str, dict[str, Score]]:

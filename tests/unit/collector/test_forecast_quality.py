@@ -13,10 +13,11 @@ from chipwatt.collector.egress.config import Tier
 from chipwatt.collector.forecast.contract import Calibration, Predictor
 from chipwatt.collector.forecast_quality import (
     DIGITS,
+    LEAST_HOSTS,
+    hosts_behind,
     of_many,
     told_quality,
 )
-from chipwatt.collector.placement.crowds import CROWD, hosts_behind
 from chipwatt.collector.placement.topology import NodeKind
 from unit.collector.placement.fleet import HOSTS, Fleet, text
 
@@ -87,7 +88,7 @@ def test_what_is_told_is_rounded_and_of_many(drawn: list[tuple[int, int, float, 
         for kind, _, coverage, pinball in drawn
     ]
     told = of_many(every, hosts)
-    assert len(told) == sum(hosts[one.kind] >= CROWD for one in every)
-    assert all(hosts[one.kind] >= CROWD for one in told)
+    assert len(told) == sum(hosts[one.kind] >= LEAST_HOSTS for one in every)
+    assert all(hosts[one.kind] >= LEAST_HOSTS for one in told)
     steps = [value * 10**DIGITS for one in told for value in (one.coverage, one.pinball)]
     assert all(abs(step - round(step)) < 1e-6 for step in steps)

@@ -2,8 +2,8 @@
 
 An operator sees everything that the collector stores. Who is there for egress (OTLP,
 ``/metrics``, a client with that role) sees what ``privacy.egress`` grants. Placement
-gets its answers from models and class profiles and reads no windows, and sees seconds of
-crowds of hosts alone; agents read nothing.
+gets its answers from models and class profiles, reads no windows, and sees power by the
+minute; agents read nothing.
 """
 
 from __future__ import annotations
@@ -55,6 +55,6 @@ def view_of(role: Role, tier: Tier) -> View | None:
     return _EGRESS[tier] if role is Role.EGRESS else None
 
 
-def sees_few_hosts(role: Role, tier: Tier) -> bool:
-    """Return whether placement shows ``role`` the seconds of nodes with few hosts too."""
+def sees_seconds(role: Role, tier: Tier) -> bool:
+    """Return whether placement shows ``role`` the power of every second."""
     return role is Role.OPERATOR or tier is Tier.OPERATOR

@@ -25,6 +25,8 @@ class Seen:
     """No peak is predicted below it."""
     cold_mw: Array
     """The answer where the forecast is cold."""
+    cold: Array
+    """And which ``Predictor`` a node that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,13 @@ class Sight:
         margin = np.where(ready, reading.pooled_margin_mw(quantile), seen.cold_mw - base_mw)
         weakness = np.where(self.whole, 0, int(Weakness.STALE))
         weakness |= np.where(ready, 0, int(Weakness.COLD_START))
-        known = np.where(
-            seen.cold_mw > base_mw, int(Predictor.NAMEPLATE), int(Predictor.RECENT_MAX)
-        )
         return Prediction(
             peak_mw=np.clip(base_mw + margin, base_mw, np.maximum(self.cap_mw, base_mw)),
             base_mw=base_mw,
             template_mw=np.zeros(len(base_mw)),
             margin_mw=margin,
             assumed_mw=self.assumed_mw,
-            predictor=np.where(ready, int(Predictor.CONFORMAL), known),
+            predictor=np.where(ready, int(Predictor.CONFORMAL), seen.cold),
             weakness=weakness,
             scores=reading.scores.held(reading.pooled),
         )

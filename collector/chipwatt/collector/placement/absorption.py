@@ -1,7 +1,8 @@
 """When telemetry has taken over from a committed reservation, also under a clock that jumps.
 
-A reservation is absorbed once every host beneath its node has been heard for two
-minutes after Commit. Commit may come while the wall clock is ahead; set back, it
+A reservation is absorbed once every host beneath its node has been heard for two hundred
+seconds after Commit: by then whoever sees power by the minute sees a whole one that began
+at least a minute after it. Commit may come while the wall clock is ahead; set back, it
 would put that moment off by as much. So a commit from the future counts from now, and
 waits in full once more: telemetry from before says nothing of it.
 """
@@ -20,7 +21,7 @@ from chipwatt.core.clock import NS_PER_S
 if TYPE_CHECKING:
     from chipwatt.collector.placement.outlook import Outlook
 
-ABSORB_S = 120
+ABSORB_S = 200
 _WAIT_NS = ABSORB_S * NS_PER_S
 
 

@@ -13,7 +13,7 @@ import grpc.aio
 
 from chipwatt.collector.access.caller import caller_of
 from chipwatt.collector.egress.config import Tier
-from chipwatt.collector.egress.policy import sees_few_hosts
+from chipwatt.collector.egress.policy import sees_seconds
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.placement.desk import Desk
 from chipwatt.collector.placement.event_answers import EventAnswers
@@ -85,7 +85,7 @@ class Placement:
         """Put the service on a server; it computes in ``executor``."""
 
         def desk_of(context: grpc.aio.ServicerContext[Any, Any]) -> Desk:
-            return self._exact if sees_few_hosts(caller_of(context).role, tier) else self._shown
+            return self._exact if sees_seconds(caller_of(context).role, tier) else self._shown
 
         servicer = PlacementServicer(desk_of, executor)
         placement_pb2_grpc.add_PlacementServiceServicer_to_server(servicer, server)

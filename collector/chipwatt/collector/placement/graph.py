@@ -25,13 +25,36 @@ class Graph:
         self.sums = Sums(topology, latest)
         self.predictions = Predictions(topology, self.sums.hung)
         self._latest = latest
+        self._again: list[str] = []
 
     def resolve(self, now_s: int) -> list[bytes]:
         """Find the telemetry behind each host; return the hosts that have some."""
         nodes = self.topology.nodes
         ids = [self._latest.resolve(nodes[i].host) for i in self.topology.hosts.tolist()]
+        ids = self._once_each(ids)
         self.sums.resolve(ids, now_s)
         return [host for host in ids if host is not None]
+
+    def _once_each(self, ids: list[bytes | None]) -> list[bytes | None]:
+        """Leave out who stands behind an earlier node already, under a name or its id."""
+        seen: set[bytes] = set()
+        kept: list[bytes | None] = []
+        for host in ids:
+            kept.append(None if host in seen else host)
+            if host is not None:
+                seen.add(host)
+        again = [
+            self.topology.nodes[position].id
+            for position, host, left in zip(self.topology.hosts.tolist(), ids, kept, strict=True)
+            if host is not None and left is None
+        ]
+        if again != self._again:
+            self._again = again
+            if again:
+                _log.warning(
+                    "nodes whose host is another node's already count as silent", nodes=again
+                )
+        return kept
 
     def learn(self, now: NodesNow) -> None:
         """Let the forecast take every second that has become final."""

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from chipwatt.collector.forecast.contract import Prediction, Predictor, Weakness
+from chipwatt.collector.forecast.contract import Calibration, Prediction, Predictor, Weakness
 from chipwatt.collector.forecast.sight import Seen, Sight
 from chipwatt.collector.placement.predictions import Predictions, Situation
 from chipwatt.collector.placement.sums import NodesNow
@@ -18,6 +18,8 @@ from chipwatt.core.tables import Array
 
 DEFAULT_HORIZON_S = 600
 DEFAULT_QUANTILE = 0.99
+MOST_SERVED = 64
+"""Answers of one moment that are kept; of a large fleet each takes megabytes."""
 Asked = tuple[int, float]
 """A horizon in seconds and a quantile."""
 
@@ -88,9 +90,17 @@ class Outlook:
         return self._id, self.as_of_unix_ns, self._now, self.reserved_mw, self._predictions
 
     @property
-    def alive(self) -> Array:
-        """Per node: a host beneath is heard from."""
-        return self._situation.alive
+    def columns(self) -> Columns:
+        """Return what is known per node of the hosts beneath it, but for their power."""
+        return self._by_node
+
+    def stand_ins_mw(self) -> Array:
+        """Return what each host counts with while nothing is heard of it."""
+        return self._now.hosts.assumed_mw
+
+    def highest_mw(self, positions: Array, first_s: int, end_s: int) -> Array:
+        """Return the highest in-bin peaks of these nodes from one second up to another."""
+        return self._now.history.highest_peak_mw(positions, first_s, end_s)
 
     @property
     def horizons_s(self) -> tuple[int, ...]:
@@ -114,7 +124,8 @@ class Outlook:
             horizon_s, quantile = asked
             sight = self._sight(horizon_s)
             served = self._predictions.predict(self._situation, sight, quantile)
-            served = self._served.setdefault(asked, served)
+            if len(self._served) < MOST_SERVED:
+                served = self._served.setdefault(asked, served)
         return served
 
     def prediction(self, horizon_s: int, quantile: float) -> Prediction:
@@ -186,6 +197,12 @@ class Outlook:
         """Return when in a horizon the time of day usually peaks, since 1970; 0: unknown."""
         return self._predictions.peak_second(position, horizon_s)
 
+    def calibration(
+        self, position: int, horizon_s: int, quantile: float, predictor: Predictor
+    ) -> Calibration:
+        """Return how a predictor has held for nodes of this one's kind."""
+        return self._predictions.calibration(position, horizon_s, quantile, predictor)
+
     def trust(
         self,
         position: int,
@@ -196,7 +213,7 @@ class Outlook:
         plain = self._by_node.trust(position, self.as_of_unix_ns)
         served = self.prediction(horizon_s, quantile)
         predictor = Predictor(int(served.predictor[position]))
-        held = self._predictions.calibration(position, horizon_s, quantile, predictor)
+        held = self.calibration(position, horizon_s, quantile, predictor)
         quality = set(plain.quality)
         if served.weakness[position] & Weakness.COLD_START and not self._situation.empty[position]:
             quality.add(Quality.COLD_START)

@@ -29,6 +29,8 @@ _KEPT_BYTES = 64 * 1024 * 1024
 where a large fleet is ranked every second."""
 _MOMENT_BYTES, _RESERVED_BYTES = 256, 8
 """What a node takes in one moment, and once more for every other state of the reservations."""
+_MOST_WANTED = 16
+"""Horizons and quantiles made ready each second; whoever asks for more waits for them."""
 _OLD_NS = 3 * NS_PER_S // 2
 """Nobody ticks: who asks makes the outlook."""
 _LARGE_HOSTS = 1_000
@@ -203,7 +205,8 @@ class Outlooks:
         outlook = Outlook(self._next_id(), now_unix_ns, now, reserved, graph.predictions)
         if self._newest is not None:
             self._wanted |= dict.fromkeys(self._newest.touched, now_unix_ns)
-        self._wanted = {a: ns for a, ns in self._wanted.items() if now_unix_ns - ns < KEPT_NS}
+        recent = sorted(self._wanted.items(), key=lambda each: each[1])[-_MOST_WANTED:]
+        self._wanted = {a: ns for a, ns in recent if now_unix_ns - ns < KEPT_NS}
         for asked in self._wanted:
             outlook.prepare(asked)
         return self._publish(outlook)

@@ -47,6 +47,7 @@ _COSTED = [PARTS.index("carbon"), PARTS.index("water")]
 Asked = tuple[int, float]
 """A horizon in seconds and a quantile."""
 KEPT_NS = 60 * NS_PER_S
+_MOST_PREPARED = 16
 Costs = Callable[[Sequence[str], int], dict[str, SiteCost]]
 """What energy costs at sites for a workload of so many seconds; those known."""
 
@@ -104,7 +105,8 @@ class Ranker:
         """Lay out a new snapshot for the questions of the last minute, so that nobody waits."""
         since_ns = outlook.as_of_unix_ns - KEPT_NS
         with self._lock:
-            self._asked = {asked: ns for asked, ns in self._asked.items() if ns > since_ns}
+            recent = sorted(self._asked.items(), key=lambda each: each[1])[-_MOST_PREPARED:]
+            self._asked = {asked: ns for asked, ns in recent if ns > since_ns}
             wanted = list(self._asked)
         for asked in wanted:
             self._ground(outlook, asked)

@@ -6,7 +6,7 @@ against everything that was reserved up to then, at the node and every ancestor 
 every feed; it is on the disk before it is answered.
 
 From Commit on the workload draws. A committed reservation is absorbed once every
-host beneath its node has been heard for two minutes after Commit: by then the
+host beneath its node has been heard for 200 seconds after Commit: by then the
 predicted peak holds the power. Where a host stays silent, or the topology
 has lost the node, it counts until it is released: power may count twice for a while,
 never not at all. So Commit belongs to the moment in which a workload starts, not to

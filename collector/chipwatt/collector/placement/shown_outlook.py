@@ -1,56 +1,50 @@
-"""Outlooks for who may see no seconds of few hosts (design §7): everybody but operators.
+"""Outlooks for who may see nobody's seconds (design §7): everybody but operators.
 
 Answers are computed from a shown outlook as from any other, so nothing that follows from
-it, a headroom, a rank, a refusal or an event, can tell more than it holds. Nodes of
-crowds are as they are. Of nodes with few hosts it has a ``MinuteHold``; what is
-reserved, budgeted and heard of them is always the newest.
+it, a headroom, a rank, a refusal or an event, can tell more than it holds: a
+``MinuteHold`` of every node. What is reserved, budgeted and heard is always the newest.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
-from chipwatt.collector.forecast.contract import Prediction
-from chipwatt.collector.placement.crowds import CROWD, few_hosts, hosts_behind
-from chipwatt.collector.placement.minute_hold import MinuteHold, minute_of
+from chipwatt.collector.forecast.contract import Calibration, Prediction, Predictor
+from chipwatt.collector.forecast_quality import hosts_behind, of_many
+from chipwatt.collector.placement.minute_hold import MINUTE_S, MinuteHold, minute_of
 from chipwatt.collector.placement.outlook import (
     DEFAULT_HORIZON_S,
     DEFAULT_QUANTILE,
+    MOST_SERVED,
     Asked,
     Outlook,
 )
 from chipwatt.collector.placement.outlooks import Outlooks
 from chipwatt.collector.placement.topology import Topology
-from chipwatt.collector.placement.trust import Quality, Trust
-from chipwatt.core.clock import NS_PER_MS
+from chipwatt.collector.placement.trust import Columns, Quality, Trust
+from chipwatt.core.clock import NS_PER_MS, NS_PER_S
 from chipwatt.core.tables import Array
 
-_PPM_DIGITS = 2
-"""A share that many peaks stand behind then does not move with each of them."""
 _KEPT = 3
 """Snapshots live a minute, so of two minutes; and one more, as a new topology begins anew."""
 
 
 class ShownOutlook(Outlook):
-    """An exact outlook, behind what is held of nodes with few hosts."""
+    """The moment of an exact outlook, with the power that is held."""
 
     def __init__(self, exact: Outlook, hold: MinuteHold) -> None:
         # All that it inherits without overriding is of who is heard, not of power.
         super().__init__(*exact.moment)
         self.exact = exact
         self._hold = hold
-        self._few = hold.few
+        self._more_mw = hold.fallen_silent_mw(exact)
         self._shown: dict[Asked, Prediction] = {}
-        silent = self._few & ~exact.alive
-        """What counts for them is a stand-in, which must not wait."""
-        self._held = self._few & ~silent
-        self.now_mw = self._mixed(exact.now_mw, hold.now_mw)
-        self.now_mw[silent] = hold.above(exact.now_mw)[silent]
+        self.now_mw = hold.now_mw + self._more_mw
 
     @property
     def id(self) -> str:
@@ -59,11 +53,14 @@ class ShownOutlook(Outlook):
 
     @cached_property
     def mean_mw(self) -> Array:
-        return self._mixed(self.exact.mean_mw, self._hold.mean_mw)
+        mean: Array = self._hold.mean_mw
+        return mean
 
     @cached_property
     def peak_1s_mw(self) -> Array:
-        return self._mixed(self.exact.peak_1s_mw, self._hold.peak_mw)
+        """The highest minute."""
+        peak: Array = self._hold.peak_mw
+        return peak
 
     def holds(self, horizon_s: int) -> bool:
         return self.exact.holds(horizon_s)
@@ -71,22 +68,38 @@ class ShownOutlook(Outlook):
     def prepare(self, asked: Asked) -> Prediction:
         shown = self._shown.get(asked)
         if shown is None:
-            shown = self._shown.setdefault(asked, self._mixed_prediction(asked))
+            held = self._hold.prediction(asked)
+            shown = replace(
+                held,
+                peak_mw=held.peak_mw + self._more_mw,
+                assumed_mw=held.assumed_mw + self._more_mw,
+            )
+            if len(self._shown) < MOST_SERVED:
+                self._shown[asked] = shown
         return shown
 
     def exceed_ppm(self, horizon_s: int, limit_mw: Array) -> Array:
-        coarse_mw = np.where(self._few, self._hold.below(limit_mw), limit_mw)
-        exact = self.exact.exceed_ppm(horizon_s, coarse_mw)
-        return np.where(self._held, self._hold.exceed_ppm(horizon_s, limit_mw), exact)
+        return self._hold.exceed_ppm(horizon_s, limit_mw - self._more_mw)
 
     def history(self, positions: Array) -> Array:
-        return self._mixed_rows(self.exact.history(positions), positions)
+        return self._hold.history_mw(np.asarray(positions, dtype=np.int64))
 
     def settled_mw(self, positions: Array, seconds: int) -> Array:
-        return self._mixed_rows(self.exact.settled_mw(positions, seconds), positions)
+        return self.history(positions)[:, -seconds:]
+
+    def highest_mw(self, positions: Array, first_s: int, end_s: int) -> Array:  # noqa: ARG002
+        return self.peak_1s_mw[positions]
 
     def peak_second(self, position: int, horizon_s: int) -> int:
         return self.exact.peak_second(position, horizon_s)
+
+    def calibration(
+        self, position: int, horizon_s: int, quantile: float, predictor: Predictor
+    ) -> Calibration:
+        """Return how a predictor has held, where eight hosts or more are behind that; rounded."""
+        held = self._hold.calibration(position, horizon_s, quantile, predictor)
+        told = of_many([held], self._behind)
+        return told[0] if told else replace(held, windows=0, coverage=np.nan, pinball=np.nan)
 
     def trust(
         self,
@@ -94,54 +107,26 @@ class ShownOutlook(Outlook):
         horizon_s: int = DEFAULT_HORIZON_S,
         quantile: float = DEFAULT_QUANTILE,
     ) -> Trust:
-        trust = self.exact.trust(position, horizon_s, quantile)
-        trust = replace(trust, coverage_7d_ppm=self._coverage_ppm(position, trust))
-        if not self._held[position]:
-            return trust
-        then = self._hold.outlook
-        held = then.trust(position, horizon_s, quantile)
-        age_ms = max(0, self.as_of_unix_ns - then.as_of_unix_ns) // NS_PER_MS
+        trust = super().trust(position, horizon_s, quantile)
+        since_ns = self._hold.minute * MINUTE_S * NS_PER_S
+        age_ms = max(0, self.as_of_unix_ns - since_ns) // NS_PER_MS
         return replace(
             trust,
-            as_of_unix_ns=then.as_of_unix_ns,
-            staleness_ms=max(trust.staleness_ms, held.staleness_ms + age_ms),
-            quality=tuple(sorted({*trust.quality, *held.quality, Quality.BY_THE_MINUTE})),
-            predictor=held.predictor,
-            scores=held.scores,
+            staleness_ms=max(trust.staleness_ms, age_ms),
+            quality=tuple(sorted({*trust.quality, Quality.BY_THE_MINUTE})),
         )
 
-    def _coverage_ppm(self, position: int, of: Trust) -> int:
-        """Return coverage, rounded, where many hosts are judged by it: it moves with each peak."""
-        many = self._behind[self.topology.nodes[position].kind] >= CROWD
-        return round(of.coverage_7d_ppm, -_PPM_DIGITS) if many else 0
+    @cached_property
+    def _by_node(self) -> Columns:
+        return self.exact.columns
 
     @cached_property
     def _behind(self) -> Counter[int]:
         return hosts_behind(self.exact)
 
-    def _mixed(self, exact: Array, held: Array) -> Array:
-        return np.where(self._few, held, exact)
-
-    def _mixed_rows(self, exact: Array, positions: Array) -> Array:
-        few = self._few[positions]
-        if few.any():
-            exact = exact.copy()
-            exact[few] = self._hold.history_mw(positions[few])[:, -exact.shape[1] :]
-        return exact
-
-    def _mixed_prediction(self, asked: Asked) -> Prediction:
-        live, held = self.exact.prediction(*asked), self._hold.prediction(asked)
-        stand_in = self._hold.coarse(live)
-
-        def mixed(name: str) -> Array:
-            shown = np.where(self._held, getattr(held, name), getattr(stand_in, name))
-            return self._mixed(getattr(live, name), shown)
-
-        return Prediction(**{field.name: mixed(field.name) for field in fields(Prediction)})
-
 
 class ShownOutlooks:
-    """Stands where ``Outlooks`` does, for who sees no seconds of few hosts; thread-safe."""
+    """Stands where ``Outlooks`` does, for who sees nobody's seconds. Safe between threads."""
 
     def __init__(self, outlooks: Outlooks) -> None:
         self._outlooks = outlooks
@@ -179,19 +164,16 @@ class ShownOutlooks:
             self._newest = None
 
     def _due(self, exact: Outlook) -> MinuteHold:
-        """Return what is held for an outlook, from the first that is asked for in a minute."""
+        """Return what is held for an outlook; the first one of a minute makes it."""
         hold = self._hold_of(exact)
-        if hold is None or (hold.minute < minute_of(exact) and hold is self._holds[-1]):
-            last = self._holds[-1] if self._holds else None
-            same = last is not None and last.outlook.topology is exact.topology
-            few = last.few if last is not None and same else few_hosts(exact.topology)
-            hold = MinuteHold(exact, few)
+        if hold is None:
+            hold = MinuteHold(exact)
             self._holds.append(hold)
         return hold
 
     def _hold_of(self, exact: Outlook) -> MinuteHold | None:
+        """Return the hold of an outlook's own minute and topology."""
         for hold in reversed(self._holds):
-            is_same = hold.outlook.topology is exact.topology
-            if is_same and hold.outlook.as_of_unix_ns <= exact.as_of_unix_ns:
+            if hold.outlook.topology is exact.topology and hold.minute == minute_of(exact):
                 return hold
         return None

@@ -28,7 +28,7 @@ class Quality(IntEnum):
     ESTIMATED_CHILD = 4
     """A host beneath has a power model instead of a sensor, or one too slow for peaks."""
     BY_THE_MINUTE = 5
-    """Few hosts are beneath: shown is a minute in coarse steps, and no second of it."""
+    """Shown are whole minutes in coarse steps, and no second of them."""
 
 
 @dataclass(frozen=True, slots=True)

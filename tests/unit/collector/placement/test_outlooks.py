@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from chipwatt.collector.forecast.contract import Predictor
-from chipwatt.collector.placement.outlook import Outlook
+from chipwatt.collector.placement.outlook import MOST_SERVED, Outlook
 from chipwatt.collector.placement.outlooks import Outlooks
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.core.clock import NS_PER_S
@@ -277,3 +277,14 @@ def test_exceeding_a_limit_agrees_with_the_prediction(fleet: Fleet) -> None:
     lower = outlook.exceed_ppm(60, peak * 0.9)
     assert (lower >= at_peak).all()
     assert replace(outlook.trust(0)).predictor is not None
+
+
+def test_whoever_asks_for_everything_slows_no_tick(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.history()
+    outlook = fleet.run(1)
+    for tenths in range(5_000, 9_990, 10):
+        outlook.prediction(600, tenths / 10_000)
+    assert len(outlook._served) <= MOST_SERVED
+    newest = fleet.run(1)
+    assert len(newest._served) <= 16
