@@ -104,7 +104,12 @@ def stopped_at_each_step(folder: Path, how: str) -> None:
                 at += 1
                 files = lay(folder, start, layout)
                 code = in_child(lambda: renew(files, NEWER, stopping(at, how)))  # noqa: B023
-                trial = {"start": start, "layout": layout, "at": at, "code": code}
+                trial: dict[str, object] = {
+                    "start": start,
+                    "layout": layout,
+                    "at": at,
+                    "code": code,
+                }
                 trial |= {"used": found(files, known), "left": left(folder)}
                 trial["in place"] = found_in_place(files)
                 replace_pair(files, NEWEST)

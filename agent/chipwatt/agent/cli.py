@@ -88,7 +88,8 @@ def _show(config: Any, where: str, *, check: bool) -> int:
         return 0
     read_credentials(config.tls)
     _check_replay(complete_config.sources["replay"].file, where)
-    if config.workloads.is_chosen and (config.workloads.socket or config.state_dir.exists()):
+    reachable = config.workloads.socket or os.access(config.state_dir, os.X_OK)
+    if config.workloads.is_chosen and reachable:
         check_place(config.workload_socket, config.workloads.group)
     print(f"{where}: right; spool in {config.state_dir}, collector {config.collector}")
     return 0

@@ -187,14 +187,14 @@ class Issued:
 def check_writable(files: TlsFiles) -> None:
     """Raise CertificateError with a sentence where certificate or key cannot be replaced."""
     for path in (files.key, files.cert):
-        if path.is_dir():
-            raise CertificateError(f"{path}: a folder, where a file is to be")
         if path.parent.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
             raise CertificateError(
                 f"{path.parent}: this process may not write there: give the folder to its user "
                 "and, where a systemd unit protects the files, name it in a drop-in: "
                 f"ReadWritePaths={path.parent}"
             )
+        if path.is_dir():
+            raise CertificateError(f"{path}: a folder, where a file is to be")
 
 
 def make_request() -> tuple[bytes, bytes]:

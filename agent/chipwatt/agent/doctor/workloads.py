@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from chipwatt.agent.doctor.finding import Finding, State
@@ -18,8 +19,10 @@ def schedulers(config: WorkloadsConfig, path: Path) -> Finding:
         off = Finding(NAME, State.OFF)
         off.notes.append("workloads.enabled is false: no workload can be bound here")
         return off
-    if config.socket is None and not path.parent.exists():
-        return Finding(NAME, State.WORKS, there=[f"{path}, once the agent has made the folder"])
+    is_there = os.access(path.parent, os.F_OK)
+    if not os.access(path.parent, os.X_OK) and (is_there or config.socket is None):
+        why = "closed to this user" if is_there else "made at the agent's first start"
+        return Finding(NAME, State.WORKS, there=[f"{path}, unseen: its folder is {why}"])
     try:
         check_place(path, config.group)
     except ConfigError as error:
