@@ -42,6 +42,8 @@ class PlacementServer(PlacementFacts):
         self.behaviour = Behaviour()
         self.requests: list[Any] = []
         self.wire: list[bytes] = []
+        self.few: set[str] = set()
+        """Nodes that are answered for by the minute."""
         self.book: dict[str, pb.Reservation] = {}
         self.now_unix_ns: Callable[[], int] = lambda: NOW_UNIX_NS
         self._bodies: dict[str, bytes] = {}
@@ -172,6 +174,9 @@ class PlacementServer(PlacementFacts):
             for name in ("r", *self.hosts)
         ]
         wanted = set(request.node_ids)
+        for each in made:
+            if each.node_id in self.few:
+                each.provenance.quality.append(pb.QUALITY_BY_THE_MINUTE)
         return pb.GetHeadroomResponse(
             headrooms=[h for h in made if not wanted or h.node_id in wanted]
         )

@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
 def _show(config: Any, where: str, *, check: bool) -> int:
     from chipwatt.agent.channel import read_credentials
     from chipwatt.agent.config import complete
+    from chipwatt.agent.workload_socket import check_place
     from chipwatt.core import settings
 
     complete_config = complete(config, where)
@@ -87,6 +88,9 @@ def _show(config: Any, where: str, *, check: bool) -> int:
         return 0
     read_credentials(config.tls)
     _check_replay(complete_config.sources["replay"].file, where)
+    reachable = config.workloads.socket or os.access(config.state_dir, os.X_OK)
+    if config.workloads.is_chosen and reachable:
+        check_place(config.workload_socket, config.workloads.group)
     print(f"{where}: right; spool in {config.state_dir}, collector {config.collector}")
     return 0
 

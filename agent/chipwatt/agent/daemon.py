@@ -99,13 +99,17 @@ class Daemon:
         has all of it. Raises ConfigError or TraceError where the sensing process
         cannot do what the settings ask for.
         """
+        try:
+            workloads = await self._serve_workloads()
+        except ConfigError:
+            await self._spool.close()
+            raise
         sensing = asyncio.create_task(self._child.run())
         main = asyncio.create_task(self._until_end(sensing, stop, until_delivered))
         endless = [
             asyncio.create_task(work)
             for work in (self._intake.run(), self._uplink.run(), self._write_status())
         ]
-        workloads = await self._serve_workloads()
         _log.info(
             "agent started", collector=self._config.collector, state_dir=self._config.state_dir
         )
@@ -127,7 +131,7 @@ class Daemon:
         _log.info("agent ended", unacked=self._spool.counts.unacked)
 
     async def _serve_workloads(self) -> grpc.aio.Server | None:
-        """Listen to schedulers; an agent that cannot goes on without."""
+        """Listen to schedulers; an agent that nobody told how goes on where it cannot."""
         config = self._config
         if not config.workloads.enabled:
             return None
@@ -139,6 +143,8 @@ class Daemon:
                 lambda: self._child.devices,
             )
         except ConfigError as error:
+            if config.workloads.is_chosen:
+                raise
             _log.warning("no workload can be bound here", reason=error)
             return None
 

@@ -24,10 +24,7 @@ def open_to(path: Path, group: str) -> None:
     group, a folder of another unknown group cannot be told from its own; it takes root to
     make either.
     """
-    try:
-        gid = grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise ConfigError(f"workloads.group: this host has no group {group!r}") from None
+    gid = number_of(group)
     try:
         if path.stat().st_gid != _as_seen(gid):
             os.chown(path, -1, gid)
@@ -37,6 +34,16 @@ def open_to(path: Path, group: str) -> None:
             f"workloads.group: {path} cannot be given to {group}: {error.strerror}; set "
             f"workloads.socket to a path in a folder of that group with mode 2750 "
             "(chipwatt.tmpfiles makes one)"
+        ) from None
+
+
+def number_of(group: str) -> int:
+    """Return a group's number. Raises ConfigError where this host has none of that name."""
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ConfigError(
+            f"workloads.group: this host has no group {group!r}: make it, or name another"
         ) from None
 
 

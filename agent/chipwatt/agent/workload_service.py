@@ -8,8 +8,8 @@ is said here is not logged but for its ids.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ import grpc.aio
 from chipwatt.agent.binding_doubts import doubts
 from chipwatt.agent.bindings import Bindings, BindingsFull, BindingsNotKept
 from chipwatt.agent.socket_group import open_to
+from chipwatt.agent.workload_socket import check_folder, check_place
 from chipwatt.core import log
 from chipwatt.core.coarse import NOBODY
 from chipwatt.core.errors import ConfigError
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[object, object]
 
 MAX_MESSAGE_BYTES = 64 << 10
-_MAX_PATH_BYTES = 107
-"""Of a Unix socket, by the kernel."""
 _log = log.get(__name__)
 Devices = Callable[[], Collection[DeviceId] | None]
 """Tells the chips that are measured; None while that is not known."""
@@ -46,11 +45,17 @@ class WorkloadsConfig:
     enabled: bool = True
     """Listen for a scheduler that says which workloads run here."""
     socket: Path | None = None
-    """The socket that it talks to; workload.sock in the state_dir if not set."""
+    """The socket that it talks to; workload.sock in the state_dir if not set. Where this or
+    `group` is set and cannot work, the agent does not start."""
     group: str = ""
     """A group whose members may bind as well; empty: this user and root alone. Where the
     socket's folder is of that group and setgid, as under the shipped units, the agent needs no
     privilege for it."""
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the operator said where or for whom, so that it has to work."""
+        return self.enabled and (self.socket is not None or bool(self.group))
 
 
 class WorkloadServicer(workload_pb2_grpc.WorkloadServiceServicer):
@@ -113,7 +118,8 @@ async def serve(path: Path, group: str, bindings: Bindings, devices: Devices) ->
 
     Raises ConfigError where the socket would not be safe or cannot be made.
     """
-    _check_folder(path)
+    check_place(path, group)
+    check_folder(path.parent)
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -130,7 +136,7 @@ async def serve(path: Path, group: str, bindings: Bindings, devices: Devices) ->
     try:
         server.add_insecure_port(f"unix:{path}")
         if group:  # before anybody is served
-            open_to(path, group)
+            _open_to(path, group)
     except (OSError, RuntimeError) as error:
         await server.stop(None)
         raise ConfigError(f"{path}: no socket for schedulers can be made there: {error}") from None
@@ -143,19 +149,13 @@ async def serve(path: Path, group: str, bindings: Bindings, devices: Devices) ->
     return server
 
 
-def _check_folder(path: Path) -> None:
-    if len(os.fsencode(path.absolute())) > _MAX_PATH_BYTES:
-        raise ConfigError(f"{path}: too long for a socket: set workloads.socket to a shorter path")
+def _open_to(path: Path, group: str) -> None:
     try:
-        found = path.parent.stat()
-    except OSError as error:
-        raise ConfigError(f"{path.parent}: cannot be used: {error.strerror}") from None
-    others = stat.S_IWOTH if found.st_gid == os.getegid() else stat.S_IWGRP | stat.S_IWOTH
-    if found.st_uid not in {os.geteuid(), 0} or found.st_mode & others:
-        raise ConfigError(
-            f"{path.parent}: others may write there, so anybody could stand in for this socket: "
-            "chmod go-w it, or set workloads.socket"
-        )
+        open_to(path, group)
+    except ConfigError:
+        with suppress(OSError):  # gRPC leaves that of a server that has never served
+            path.unlink()
+        raise
 
 
 def _binding(workload: pb.Workload) -> Binding:

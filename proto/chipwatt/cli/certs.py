@@ -63,7 +63,14 @@ def add_parser(subparsers: Any) -> None:
     issue.add_argument(
         "--out", type=Path, metavar="BUNDLE", help="folder for it (default: DIR/issued/ROLE/NAME)"
     )
-    renew = actions.add_parser("renew", help="replace a bundle by one for the same holder")
+    renew = actions.add_parser(
+        "renew",
+        help="replace a bundle by one for the same holder",
+        description="Replace certificate and key by those of a new issue for the same holder: of "
+        "the authority in --dir or, with --collector or --config, of a collector's. What a "
+        "collector issues lasts as long as it says and leaves ca.pem as it is, so that --dir, "
+        "--days and --trust go with neither.",
+    )
     what = renew.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "bundle", type=Path, nargs="?", help="folder with ca.pem, cert.pem and key.pem"
@@ -88,9 +95,7 @@ def add_parser(subparsers: Any) -> None:
     )
     enrol.add_actions(actions, DEFAULT_DIR)
     for action in (issue, renew):
-        action.add_argument(
-            "--days", type=int, default=_DAYS, help=f"how long it lasts (default: {_DAYS})"
-        )
+        action.add_argument("--days", type=int, help=f"how long it lasts (default: {_DAYS})")
         action.add_argument(
             "--trust",
             type=Path,
@@ -106,7 +111,7 @@ def add_parser(subparsers: Any) -> None:
         action.add_argument(
             "--dir",
             type=Path,
-            default=DEFAULT_DIR,
+            default=None if action is renew else DEFAULT_DIR,
             help=f"the authority's folder (default: {DEFAULT_DIR})",
         )
 
@@ -148,13 +153,14 @@ def _issue(args: argparse.Namespace) -> None:
     out = args.out or args.dir / "issued" / args.role / args.name
     if (out / "cert.pem").exists():
         raise CertificateError(f"{out}: there is a bundle already; `chipwatt certs renew {out}`")
-    _save(authority.issue(holder, args.address, args.days), args, out)
+    _save(authority.issue(holder, args.address, _days(args)), args, out)
     _told(out, holder)
 
 
 def _renew(args: argparse.Namespace) -> None:
     from chipwatt.core.certificate import addresses, holder_of, read_certificate
 
+    _only_one_issuer(args)
     collector = args.collector
     if args.config is None:
         files = TlsFiles.in_bundle(args.bundle)
@@ -168,15 +174,33 @@ def _renew(args: argparse.Namespace) -> None:
         print(f"{files.cert}, {files.key}: for {holder.uri}, until {_until(files.cert)}")
         return
     older = read_certificate(files.cert)
-    authority = _authority(args.dir)
+    folder = args.dir or DEFAULT_DIR
+    authority = _authority(folder)
     holder = holder_of(older)
     if holder.domain != authority.domain:
         raise CertificateError(
-            f"{files.cert} is of the domain {holder.domain}, the authority in {args.dir} of "
+            f"{files.cert} is of the domain {holder.domain}, the authority in {folder} of "
             f"{authority.domain}; name the right one with --dir"
         )
-    _save(authority.issue(holder, addresses(older), args.days), args, args.bundle)
+    _save(authority.issue(holder, addresses(older), _days(args)), args, args.bundle)
     _told(args.bundle, holder)
+
+
+def _only_one_issuer(args: argparse.Namespace) -> None:
+    if args.config is None and args.collector is None:
+        return
+    mine = {"--dir": args.dir, "--days": args.days, "--trust": args.trust or None}
+    given = [option for option, value in mine.items() if value is not None]
+    if given:
+        asking = "--config" if args.config is not None else "--collector"
+        raise CertificateError(
+            f"{', '.join(given)}: what {asking} renews a collector issues, as it sees fit; leave "
+            "that out, or name the bundle's folder alone to renew it with an authority at hand"
+        )
+
+
+def _days(args: argparse.Namespace) -> int:
+    return _DAYS if args.days is None else args.days
 
 
 def _enrol(args: argparse.Namespace) -> None:

@@ -35,13 +35,15 @@ def run(args: argparse.Namespace) -> int:
     """Print the findings; a host that lacks everything is no fault."""
     from chipwatt.agent import config as agent_config
     from chipwatt.agent.apart import apart
-    from chipwatt.agent.doctor.report import examine
+    from chipwatt.agent.doctor.report import examine, plain
+    from chipwatt.agent.doctor.workloads import schedulers
 
     config = agent_config.load(args.config)
     where = str(args.config) if args.config else "defaults"
     found = apart(
         lambda careful: examine(config.sensing, config.sources, where=where, careful=careful)
     )
+    found["workloads"] = plain(schedulers(config.workloads, config.workload_socket))
     if args.json:
         print(json.dumps(found))
     else:
@@ -52,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the report for people."""
     yield from _wrapped(_host(found["host"]), "")
-    for interface in (*found["interfaces"], found["deadlines"], found["units"]):
+    others = (found[name] for name in ("deadlines", "units", "workloads"))
+    for interface in (*found["interfaces"], *others):
         yield ""
         yield f"{interface['name']}: {interface['state'].upper()}"
         yield from _interface(interface)

@@ -21,7 +21,9 @@ def add_parser(subparsers: Any) -> None:
         "headroom",
         help="power left under every budget",
         description="Print power now, the predicted peak, what is set aside and what is left under "
-        "every budget on the way up, for the nodes named or for all.",
+        "every budget on the way up, for the nodes named or for all. Where the remarks say `by the "
+        "minute`, now is the mean of the last minute and the peak beside it the highest minute, in "
+        "coarse steps: what is less than half a step reads 0 W.",
     )
     parser.add_argument("node", nargs="*", help="ids of power nodes (default: every one)")
     parser.add_argument(
@@ -66,7 +68,7 @@ def _table(answers: tuple[HeadroomInfo, ...], kinds: dict[str, str]) -> Table:
     several = answers[0].predicted if len(answers[0].predicted) > 1 else ()
     headings = [_heading(peak) for peak in several] or [">predicted peak"]
     table = Table(
-        ["node", "kind", ">now", ">peak 1 s", *headings, ">reserved", ">budget", ">headroom",
+        ["node", "kind", ">now", _highest(answers), *headings, ">reserved", ">budget", ">headroom",
          "bound by", ">heard", ">age", "remarks"]
     )  # fmt: skip
     for answer in answers:
@@ -89,6 +91,13 @@ def _table(answers: tuple[HeadroomInfo, ...], kinds: dict[str, str]) -> Table:
             )
         )
     return table
+
+
+def _highest(answers: tuple[HeadroomInfo, ...]) -> str:
+    by_minute = {"BY_THE_MINUTE" in answer.provenance.quality for answer in answers}
+    if by_minute == {False}:
+        return ">peak 1 s"
+    return ">highest minute" if by_minute == {True} else ">peak 1 s, or minute"
 
 
 def _heading(peak: PredictedPeak) -> str:

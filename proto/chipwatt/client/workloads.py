@@ -72,6 +72,7 @@ class WorkloadClient(Channel):
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return AgentUnreachable(
                 f"no agent answers at {self._socket}: start `chipwatt agent`, name its socket "
-                "with --socket, or ask as a user who may write to it"
+                "with --socket, or ask as a user who may write to it; where one runs and takes no "
+                "workloads, its log and `chipwatt doctor` say why"
             )
         return super()._sentence(error, timeout_s)

@@ -9,10 +9,11 @@ with the addresses at which it is reached.
 from __future__ import annotations
 
 import datetime
+import errno
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -26,7 +27,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from chipwatt.core.certificate import Holder, pem_of, read_certificate, read_file, uris
 from chipwatt.core.durable import replace_keeping_group
 from chipwatt.core.errors import CertificateError
-from chipwatt.core.tls import TlsFiles
+from chipwatt.core.key_pair import replace_pair
+from chipwatt.core.tls import Material, TlsFiles
 
 ROOT_DAYS = 3650
 _DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
@@ -87,8 +89,13 @@ class Authority:
                 f"{folder}: an authority is kept here already; its certificates would be worth "
                 "nothing with another: name another folder with --dir"
             )
-        secret = folder / "ca.key"
-        _write({secret: _key_pem(self._key), folder / "ca.pem": self.pem}, secret)
+        contents = (("ca.key", _key_pem(self._key), 0o600), ("ca.pem", self.pem, 0o644))
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name, content, mode in contents:
+                replace_keeping_group(folder / name, content, mode=mode)
+        except OSError as error:
+            raise _unwritten(folder, error) from None
 
     @property
     def pem(self) -> bytes:
@@ -152,34 +159,42 @@ class Issued:
     def save(self, folder: Path) -> TlsFiles:
         """Write or replace the bundle, the key for its owner only. Raises CertificateError."""
         files = TlsFiles.in_bundle(folder)
-        _write({files.ca: self.ca}, secret=None)
-        self.replace(files)
+        self._put(files, self.ca)
         return files
 
     def replace(self, files: TlsFiles) -> None:
         """Write or replace certificate and key alone, wherever they are. Raises CertificateError.
 
-        Whom to trust stays as it is. Where one of the two cannot be replaced, neither is.
+        Whom to trust stays as it is. A pair that fits can be read at every moment, also where
+        this is killed; where one of the two cannot be replaced, neither is.
         """
+        self._put(files, b"")
+
+    def _put(self, files: TlsFiles, ca: bytes) -> None:
         if files.cert.resolve() == files.key.resolve():
             raise CertificateError(
                 f"{files.cert}: holds certificate and key, which are replaced one after the "
                 "other; give each a file of its own"
             )
         check_writable(files)
-        # The certificate last: until then it does not fit the key, and nobody takes the pair.
-        _write({files.key: self.key, files.cert: self.cert}, secret=files.key)
+        try:
+            replace_pair(files, Material(ca, self.cert, self.key))
+        except OSError as error:
+            folder = Path(error.filename).parent if error.filename else files.cert.parent
+            raise _unwritten(folder, error) from None
 
 
 def check_writable(files: TlsFiles) -> None:
     """Raise CertificateError with a sentence where certificate or key cannot be replaced."""
-    for folder in (files.key.parent, files.cert.parent):
-        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+    for path in (files.key, files.cert):
+        if path.parent.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
             raise CertificateError(
-                f"{folder}: this process may not write there: give the folder to its user and, "
-                "where a systemd unit protects the files, name it in a drop-in: "
-                f"ReadWritePaths={folder}"
+                f"{path.parent}: this process may not write there: give the folder to its user "
+                "and, where a systemd unit protects the files, name it in a drop-in: "
+                f"ReadWritePaths={path.parent}"
             )
+        if path.is_dir():
+            raise CertificateError(f"{path}: a folder, where a file is to be")
 
 
 def make_request() -> tuple[bytes, bytes]:
@@ -260,12 +275,5 @@ def _after(days: int) -> datetime.datetime:
     return _now() + datetime.timedelta(days=days)
 
 
-def _write(contents: Mapping[Path, bytes], secret: Path | None) -> None:
-    for path, content in contents.items():
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_keeping_group(path, content, mode=0o600 if path == secret else 0o644)
-        except OSError as error:
-            raise CertificateError(
-                f"{path.parent}: cannot be written: {os.strerror(error.errno or 5)}"
-            ) from None
+def _unwritten(folder: Path, error: OSError) -> CertificateError:
+    return CertificateError(f"{folder}: cannot be written: {os.strerror(error.errno or errno.EIO)}")

@@ -36,8 +36,22 @@ def replace_keeping_group(path: Path, content: bytes, *, mode: int, sync: Sync =
     A new file has ``mode``. Giving a file to a group that this process is not in takes
     CAP_CHOWN and a system call that most of the shipped units forbid. Raises OSError.
     """
+    _replace(path, content, _like(path, mode), sync)
 
-    def keep(descriptor: int) -> None:
+
+def write_scratch(
+    scratch: Path, content: bytes, *, like: Path, mode: int, sync: Sync = os.fsync
+) -> None:
+    """Write what is to take a name later, whole and on the disk, over what a killed one left.
+
+    It has the group of ``like`` and what that group may there, or ``mode`` where there is no
+    such file. Raises OSError; nothing is left then.
+    """
+    _write(scratch, content, _like(like, mode), sync)
+
+
+def _like(path: Path, mode: int) -> Callable[[int], None]:
+    def own(descriptor: int) -> None:
         kept = mode
         with suppress(FileNotFoundError):
             older = path.stat()
@@ -45,12 +59,23 @@ def replace_keeping_group(path: Path, content: bytes, *, mode: int, sync: Sync =
             kept |= older.st_mode & 0o060
         os.fchmod(descriptor, kept)
 
-    _replace(path, content, keep, sync)
+    return own
 
 
 def _replace(path: Path, content: bytes, own: Callable[[int], None], sync: Sync) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.unlink(missing_ok=True)  # of a process that was killed and had this number
+    _write(scratch, content, own, sync)
+    try:
+        scratch.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            scratch.unlink()
+        raise
+    sync_directory(path.parent, sync)
+
+
+def _write(scratch: Path, content: bytes, own: Callable[[int], None], sync: Sync) -> None:
+    scratch.unlink(missing_ok=True)  # of a process that was killed and chose this name
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -58,9 +83,7 @@ def _replace(path: Path, content: bytes, own: Callable[[int], None], sync: Sync)
             file.write(content)
             file.flush()
             sync(descriptor)
-        scratch.replace(path)
     except BaseException:
         with suppress(OSError):
             scratch.unlink()
         raise
-    sync_directory(path.parent, sync)

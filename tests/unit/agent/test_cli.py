@@ -16,6 +16,10 @@ from chipwatt.agent import cli
         ('[sources.replay]\nspeed = "1e9"', "speed is a number from 0.000001 to 1000000"),
         ('state_dir = ""', "state_dir: a path expected"),
         ('[sensing]\nwindow = "1500ms"', "window and batch must be whole seconds"),
+        ('state_dir = "/"\n[workloads]\ngroup = "no-such"', "this host has no group 'no-such'"),
+        ('[workloads]\nsocket = "/etc/passwd"', "/etc/passwd: something else is where"),
+        ('[workloads]\nsocket = "/etc/passwd/s"', "/etc/passwd: no folder"),
+        ('[workloads]\nsocket = "/nowhere/s"', "/nowhere: cannot be used: No such file"),
     ],
 )
 def test_check_refuses_what_cannot_work(

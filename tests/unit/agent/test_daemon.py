@@ -17,6 +17,8 @@ from chipwatt.agent import sensing_child
 from chipwatt.agent.config import AgentConfig
 from chipwatt.agent.daemon import Daemon
 from chipwatt.agent.uplink_config import UplinkConfig
+from chipwatt.agent.workload_service import WorkloadsConfig
+from chipwatt.core import log
 from chipwatt.core.clock import NS_PER_MS
 from chipwatt.core.errors import ChipwattError, ConfigError, SpoolError, TraceError
 from chipwatt.core.settings import Duration
@@ -243,3 +245,47 @@ def test_two_agents_on_one_state_dir(tmp_path: Path) -> None:
         await running
 
     run(test())
+
+
+@pytest.mark.parametrize("wrong", ["group", "file", "open"])
+def test_a_wrong_place_for_schedulers_ends_it_before_anything_is_measured(
+    tmp_path: Path, wrong: str
+) -> None:
+    folder = tmp_path / "w"
+    folder.mkdir()
+    path = folder / "s"
+    if wrong == "file":
+        path.write_text("")
+    elif wrong == "open":
+        folder.chmod(0o777)
+    chosen = WorkloadsConfig(socket=path, group="no-such-group" if wrong == "group" else "")
+    settings = replace(config(tmp_path, "127.0.0.1:1"), workloads=chosen)
+
+    async def test() -> None:
+        for _ in range(2):  # and gives its spool back
+            with pytest.raises(ConfigError) as raised:
+                await Daemon(settings, command("wait", tmp_path)).run(asyncio.Event())
+            assert raised.value.exit_code == 78
+            assert str(path) in str(raised.value) or wrong != "file"
+        assert not (tmp_path / "lives").exists()
+        assert wrong == "file" or not path.exists()
+
+    run(test())
+
+
+def test_a_state_folder_that_suits_no_socket_keeps_nobody_from_measuring(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def test() -> None:
+        server = TelemetryServer()
+        await server.start()
+        settings = replace(config(tmp_path, server.address), state_dir=tmp_path / ("x" * 110))
+        log.setup(settings.log)
+        daemon = Daemon(settings, command("send:a done", tmp_path))
+        await daemon.run(asyncio.Event(), until_delivered=True)
+        await server.stop()
+
+    run(test())
+    said = capfd.readouterr().err
+    assert "no workload can be bound here" in said
+    assert "too long for a socket" in said

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
+import socket
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator
@@ -145,6 +147,45 @@ def test_a_folder_where_others_may_write_is_no_place(folder: Path) -> None:
 def test_a_group_that_is_not_there_is_a_sentence(folder: Path) -> None:
     with pytest.raises(ConfigError, match="no group 'no-such-group'"):
         asked(folder, lambda _: None, "no-such-group")
+    assert not any(folder.iterdir()), "no socket that nobody serves"
+
+
+def test_a_group_that_gets_no_socket_leaves_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")  # as the unit's filter answers
+
+    monkeypatch.setattr(os, "chown", forbidden)
+    monkeypatch.setattr(Path, "chmod", forbidden)
+    with pytest.raises(ConfigError, match="cannot be given to"):
+        asked(folder, lambda _: None, grp.getgrgid(os.getegid()).gr_name)
+    assert not any(folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_what_is_in_the_way_is_named_and_stays(folder: Path, kind: str) -> None:
+    path = folder / "workload.sock"
+    if kind == "file":
+        path.write_text("somebody's")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/null")
+    with pytest.raises(ConfigError, match=f"{path}: something else is where the socket"):
+        asked(folder, lambda _: None)
+    assert path.is_file() or path.is_dir() or path.is_symlink()
+
+
+def test_a_dead_socket_is_no_obstacle(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(folder / "workload.sock"))
+
+    def ask(path: Path) -> None:
+        with WorkloadClient(path) as client:
+            assert client.bindings() == []
+
+    asked(folder, ask)
 
 
 def test_values_of_malformed_requests_go_nowhere(folder: Path) -> None:

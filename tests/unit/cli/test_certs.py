@@ -125,3 +125,29 @@ def test_one_thing_is_renewed_at_a_time(args: list[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         certs("renew", *args)
     assert raised.value.code == 2
+
+
+@pytest.mark.parametrize("given", [("--dir", "here"), ("--days", "5"), ("--trust", "ca.pem")])
+@pytest.mark.parametrize("asked", [("--config", "/no.toml"), ("x", "--collector", "[::1]:1")])
+def test_who_asks_a_collector_does_not_say_how_it_issues(
+    given: tuple[str, ...], asked: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert certs("renew", *asked, *given) == 65
+    said = capsys.readouterr().err
+    assert f"{given[0]}: what {asked[-2]} renews a collector issues" in said
+    assert said.count("\n") == 1
+
+
+def test_days_that_are_none_are_refused_where_days_may_be_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert certs("issue", "agent", "x", "--dir", folder) == 0
+    assert certs("renew", folder / "issued/agent/x", "--dir", folder, "--days", "0") == 65
+    assert "lasts from 1 to 36500 days, not 0" in capsys.readouterr().err
+
+
+def test_help_says_which_options_go_together(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        certs("renew", "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--dir, --days and --trust go with neither" in said

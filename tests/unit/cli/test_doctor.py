@@ -32,9 +32,10 @@ def found(**interface: Any) -> dict[str, Any]:
         "name": "units", "state": "off", "there": [], "missing": [], "remedies": [],
         "notes": ["no unit of systemd runs Chipwatt here"],
     }  # fmt: skip
+    workloads = {**units, "name": "workloads", "state": "works", "notes": []}
     return {
-        "host": host, "deadlines": deadlines, "units": units, "interfaces": [each],
-        "cross_check": None,
+        "host": host, "deadlines": deadlines, "units": units, "workloads": workloads,
+        "interfaces": [each], "cross_check": None,
     }  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def test_the_cross_check_is_told(agrees: bool | None, words: str) -> None:
 def test_json_is_one_object_and_the_exit_code_is_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert {"host", "deadlines", "units", "interfaces", "cross_check"} == set(report)
+    assert {"host", "deadlines", "units", "workloads", "interfaces", "cross_check"} == set(report)
     names = [each["name"] for each in report["interfaces"]]
     assert names[:8] == [
         "nvml", "amdsmi", "rapl_powercap", "rapl_perf", "hwmon", "hsmp", "pyrapl", "estimate",
@@ -92,6 +93,17 @@ def test_json_is_one_object_and_the_exit_code_is_0(capsys: pytest.CaptureFixture
 def test_this_machine_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["doctor"]) == 0
     assert capsys.readouterr().out.startswith("chipwatt doctor: ")
+
+
+def test_what_keeps_schedulers_out_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(f'state_dir = "{tmp_path}"\n[workloads]\ngroup = "no-such-group"\n')
+    assert main.run(["doctor", "--config", str(config)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "workloads: BLOCKED missing: workloads.group: this host has no group" in said
+    assert "note: the agent does not start with this" in said
 
 
 def test_wrong_arguments_are_the_only_fault(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from chipwatt.client import Demand, InlineProfile, PlacementClient
 from fakes.desk import Desk, desk
 
@@ -42,3 +44,20 @@ def test_json_has_it_all(desk: Desk) -> None:
     assert rack["predicted"] == [{"horizon_s": 600, "quantile_ppm": 990_000, "peak_mw": 0}]
     assert rack["reserved_mw"] == 0
     assert not desk.server.requests[0].include_reservations
+
+
+@pytest.mark.parametrize(
+    ("few", "heading"),
+    [
+        (set(), "peak 1 s "),
+        ({"n1", "n2"}, "peak 1 s, or minute "),
+        ({"r", "n1", "n2"}, "highest minute "),
+    ],
+)
+def test_what_is_no_second_is_not_called_one(desk: Desk, few: set[str], heading: str) -> None:
+    desk.server.few = few
+    code, text = desk.run("headroom")
+    assert code == 0
+    first, _, *rows = text.splitlines()
+    assert heading in first
+    assert {row.split()[0] for row in rows if "by the minute" in row} == few

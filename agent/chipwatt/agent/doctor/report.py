@@ -60,11 +60,11 @@ def examine(
     findings = advise(facts, outcomes)
     return {
         "host": _host(facts),
-        "deadlines": _plain(scheduling(facts, wanted=sensing.real_time)),
-        "units": _plain(units(facts)),
+        "deadlines": plain(scheduling(facts, wanted=sensing.real_time)),
+        "units": plain(units(facts)),
         "interfaces": [
             {
-                **_plain(finding),
+                **plain(finding),
                 "source_says": outcomes.get(finding.name, Outcome(False)).detail,
                 "source_reason": outcomes.get(finding.name, Outcome(False)).reason,
             }
@@ -130,6 +130,7 @@ def _host(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _plain(finding: Finding) -> dict[str, Any]:
+def plain(finding: Finding) -> dict[str, Any]:
+    """Return it ready for JSON."""
     remedies = [{**asdict(each), "commands": list(each.commands)} for each in finding.remedies]
     return {**asdict(finding), "state": finding.state.value, "remedies": remedies}

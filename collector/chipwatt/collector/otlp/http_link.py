@@ -13,11 +13,13 @@ import ssl
 import time
 from email.message import Message
 from http.client import HTTPException, parse_headers
+from pathlib import Path
 from typing import Final
 
 from chipwatt.collector.otlp.config import Destination
 from chipwatt.collector.otlp.retry import Answer, Verdict, of_http
 from chipwatt.core.errors import ConfigError
+from chipwatt.core.tls import fitting_key
 
 _MAX_BODY: Final = 1 << 20  # an answer that is longer is cut there, and the connection with it
 _MAX_HEAD: Final = 1 << 16
@@ -151,6 +153,12 @@ async def _upto(reader: asyncio.StreamReader, most: int) -> bytes:
     return body
 
 
+def key_file(destination: Destination) -> Path | None:
+    """Return where the key of the destination's certificate is, also amid a renewal."""
+    cert, key = destination.tls_cert, destination.tls_key
+    return key if cert is None or key is None else fitting_key(cert, key)
+
+
 def tls_context(destination: Destination) -> ssl.SSLContext:
     """Return what TLS rests on; raises ConfigError where a file is none of its kind."""
     ca, cert, key = destination.tls_ca, destination.tls_cert, destination.tls_key
@@ -167,7 +175,7 @@ def tls_context(destination: Destination) -> ssl.SSLContext:
     try:
         if cert is not None:
             # Without a word of ours it would ask at the terminal for that of a locked key.
-            context.load_cert_chain(cert, key, password="")
+            context.load_cert_chain(cert, key_file(destination), password="")
     except ssl.SSLError:
         raise ConfigError(
             f"otlp.tls_cert {cert}: no PEM file of a certificate that the key in {key} fits"

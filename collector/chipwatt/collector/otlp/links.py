@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import grpc
 
 from chipwatt.collector.otlp.config import HTTP, Destination
-from chipwatt.collector.otlp.http_link import HttpLink, tls_context
+from chipwatt.collector.otlp.http_link import HttpLink, key_file, tls_context
 from chipwatt.collector.otlp.retry import Answer, of_grpc, taken
 
 METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
@@ -85,6 +85,6 @@ def _credentials(destination: Destination) -> grpc.ChannelCredentials:
     tls_context(destination)
     roots, key, chain = (
         None if path is None else path.read_bytes()
-        for path in (destination.tls_ca, destination.tls_key, destination.tls_cert)
+        for path in (destination.tls_ca, key_file(destination), destination.tls_cert)
     )
     return grpc.ssl_channel_credentials(roots, key, chain)
