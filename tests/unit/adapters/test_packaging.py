@@ -55,7 +55,7 @@ def test_the_adapters_command_lines_are_ones() -> None:
     assert binding["subjects"][0]["name"] == pod["spec"]["serviceAccountName"]
     unit = (PACKAGING / "slurm" / "chipwatt-slurm.service").read_text()
     line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
-    assert parsed(shlex.split(line)[2:]).every == 60
+    assert parsed(shlex.split(line)[1:]).every == 60
 
 
 def test_what_slurms_prolog_and_epilog_call_exists() -> None:
