@@ -6,6 +6,7 @@ before the trace, which is as good as it gets for who looks for something in it.
 
 from __future__ import annotations
 
+import secrets
 from typing import Final
 
 import numpy as np
@@ -79,4 +80,4 @@ def _shown(latest: Latest, hosts: list[bytes]) -> ShownOutlook:
     predictions = Predictions(topology, sums.hung)
     predictions.take(sums.bins(_NOW_S - RING_S + 1, now.final_s))
     exact = Outlook("now", _NOW_S * NS_PER_S, now, np.zeros(len(nodes)), predictions)
-    return ShownOutlook(exact, MinuteHold(exact))
+    return ShownOutlook(exact, MinuteHold(exact, secrets.token_bytes(16)))

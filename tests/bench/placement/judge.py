@@ -11,15 +11,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from chipwatt.collector.forecast.classic import CLASSIC
 from chipwatt.collector.forecast.contract import ForecastConfig, NodeSpec, Predictor
 from chipwatt.collector.forecast.forecaster import Forecaster
+from chipwatt.collector.forecast.horizon import MINUTES, minute_base
 from chipwatt.collector.forecast.sight import Seen
-from chipwatt.collector.placement.minute_hold import (
-    LAG_S,
-    MINUTE_S,
-    MINUTES,
-    base_of,
-    nearest_step,
-    step_above,
-)
+from chipwatt.collector.placement.minute_hold import LAG_S, MINUTE_S, chances, step_above
 from chipwatt.core.coarse import STEPS_AT_LIMIT
 from chipwatt.core.tables import Array
 
@@ -116,8 +110,7 @@ def predictions(
         forecaster.step(START_S + second, sums[:, second], sums[:, second], high)
         if second >= WARM_S and (second + 1 - LAG_S) % MINUTE_S == 0:
             end = second + 1 - LAG_S
-            minutes = sums[:, end - MINUTES * MINUTE_S : end]
-            held = by_the_minute(forecaster, minutes, nameplate, horizon_s)
+            held = by_the_minute(forecaster, minutes_of(groups, servers, end), nameplate, horizon_s)
         if second >= WARM_S and second % _ORIGIN_S == 0:
             origins.append(second)
             for rule in CLASSIC:
@@ -129,16 +122,30 @@ def predictions(
 
 
 def by_the_minute(
-    forecaster: Forecaster, seconds_mw: Array, nameplate_mw: Array, horizon_s: int
+    forecaster: Forecaster, minutes_mw: Array, nameplate_mw: Array, horizon_s: int
 ) -> Array:
     """Return what is shown until the next minute is final, as ships; steps are a server's."""
     step_mw = np.array(MW / STEPS_AT_LIMIT)
-    means = seconds_mw.reshape(len(seconds_mw), MINUTES, MINUTE_S).mean(axis=2)
-    base_mw = base_of(nearest_step(means, step_mw))
+    base_mw = minute_base(minutes_mw.T)
     rule = np.full(len(base_mw), int(Predictor.NAMEPLATE))
     seen = Seen(base_mw, np.maximum(base_mw, nameplate_mw), rule)
     shown = forecaster.sight(horizon_s).predict_on(seen, QUANTILE)
     return step_above(shown.peak_mw, step_mw)
+
+
+def minutes_of(groups: Sequence[Group], servers: Array, second: int) -> Array:
+    """Return the last whole minutes of every node, as sums of servers' roundings; mW."""
+    seconds = servers[:, second - MINUTES * MINUTE_S : second].astype(np.float64) * MW
+    means = seconds.reshape(len(servers), MINUTES, MINUTE_S).mean(axis=2)
+    step_mw = MW / STEPS_AT_LIMIT
+    names = [str(number) for number in range(len(servers))]
+    shown = np.floor(means / step_mw + chances(bytes(16), names, second // MINUTE_S)) * step_mw
+    parts = [
+        shown[: len(g.power) * g.members].reshape(len(g.power), g.members, MINUTES).sum(axis=1)
+        * (g.rating / g.members)
+        for g in groups
+    ]
+    return np.concatenate(parts)
 
 
 def judged(servers: Array, groups: Sequence[Group], horizon_s: int) -> dict[str, dict[str, Score]]:

@@ -33,7 +33,7 @@ class Cohorts:
         place = {key: number for number, key in enumerate(self.keys)}
         self.of = np.array([place[key] for key in keys], dtype=np.int64)
         self.members = [np.flatnonzero(self.of == number) for number in range(len(self.keys))]
-        self._horizons = horizons
+        self.horizons = horizons
         self._edges = np.zeros((horizons, len(self.keys), BINS - 1))
         self._turn = 0
 
@@ -43,11 +43,11 @@ class Cohorts:
 
     @property
     def _per_cohort(self) -> int:
-        return self._horizons * 2 * (BINS + 1)
+        return self.horizons * 2 * (BINS + 1)
 
     def ring(self, horizon: int, cohort: Array, template: Array, volatility_bin: Array) -> Array:
         """Return ring numbers; ``volatility_bin`` BINS means the pool."""
-        ring: Array = ((cohort * self._horizons + horizon) * 2 + template) * (BINS + 1)
+        ring: Array = ((cohort * self.horizons + horizon) * 2 + template) * (BINS + 1)
         return ring + volatility_bin
 
     def bins(self, horizon: int, volatility: Array, settled: Array) -> Array:

@@ -33,7 +33,7 @@ from chipwatt.collector.forecast.contract import (
     Predictor,
 )
 from chipwatt.collector.forecast.horizon import Horizon, Parts, fast_s, slow_s
-from chipwatt.collector.forecast.levels import Levels
+from chipwatt.collector.forecast.levels import SETTLE_S, Levels
 from chipwatt.collector.forecast.nodes import EVERY, Nodes, Which
 from chipwatt.collector.forecast.reading import Basis
 from chipwatt.collector.forecast.recent import Recent
@@ -47,6 +47,14 @@ _GAP_S = 5
 _ANY_S = 60
 """Bins from which on the last ten minutes say anything."""
 _TEMPLATE_FROM_S = 3_600
+
+
+def minute_rings(cohorts: Array, config: ForecastConfig) -> Array:
+    """Return the place in a state of each ring above minutes; ``cohorts``: of each cohort."""
+    horizons = len(config.horizons_s)
+    rings = cohorts[:, np.newaxis] * horizons + np.arange(horizons)
+    places: Array = np.where(cohorts[:, np.newaxis] >= 0, rings, -1).ravel()
+    return places
 
 
 class Forecaster:
@@ -67,6 +75,7 @@ class Forecaster:
             template=Template(long, state.scale_mw) if long else None,
             cohorts=cohorts,
             scores=Scores(cohorts.rings, config.origins),
+            by_minute=Scores(len(cohorts.keys) * cohorts.horizons, config.origins),
             book=Book(config.horizons_s),
         )
         self._horizons = {
@@ -142,6 +151,7 @@ class Forecaster:
             nameplate_mw=nodes.nameplate_mw[chosen],
             cap_mw=nodes.cap_mw(chosen),
             whole=nodes.whole[chosen],
+            settled=self._parts.levels.age_s[chosen] >= SETTLE_S,
         )
 
     def predict(self, horizon_s: int, quantile: float, which: Array | None = None) -> Prediction:
@@ -212,6 +222,7 @@ class Forecaster:
             **prefixed("recent", parts.recent.state()),
             **prefixed("cohorts", parts.cohorts.state()),
             **prefixed("scores", parts.scores.state()),
+            **prefixed("by_minute", parts.by_minute.state()),
             **prefixed("book", parts.book.state()),
         }
         if parts.template is not None:
@@ -244,6 +255,7 @@ class Forecaster:
         parts.recent.restore(under("recent", state), source)
         cohorts, rings = parts.cohorts.restore(under("cohorts", state))
         parts.scores.restore(under("scores", state), rings)
+        parts.by_minute.restore(under("by_minute", state), minute_rings(cohorts, self.config))
         parts.book.restore(under("book", state))
         if parts.template is not None:
             parts.template.restore(under("template", state), source)

@@ -18,18 +18,34 @@ from chipwatt.collector.forecast.nodes import EVERY, Nodes, Which
 from chipwatt.collector.forecast.pending import Closed, Pending
 from chipwatt.collector.forecast.reading import Basis, Reading
 from chipwatt.collector.forecast.recent import Recent
-from chipwatt.collector.forecast.scores import RING, Scores
+from chipwatt.collector.forecast.scores import MIN_SCORES, RING, Scores
 from chipwatt.collector.forecast.slopes import Slopes
 from chipwatt.collector.forecast.template import SERVED_DAYS, SHADOW_DAYS, Template
 from chipwatt.core.tables import Array
 
-MIN_SCORES = 50
+MINUTES = 8
+"""Whole minutes that somebody who sees no seconds may know: within ten they are surely there."""
 _BINNED_STRANGERS = 500
 """Windows without a common second from which on a volatility bin speaks for itself."""
 _KEPT = (Predictor.RC_LIKE, Predictor.N_SIGMA, Predictor.RECENT_MAX)
 """Rules whose answer is kept until its window closes; a nameplate needs no keeping."""
 _TOUCH = 1.0 + 1e-6
 """A peak held at the cap is not above it by single precision."""
+
+
+def minute_base(minutes_mw: Array) -> Array:
+    """Return what peaks are measured against for who knows minutes alone; rows are minutes.
+
+    It is the last minute, or the mean of all if that is higher; NaN where nothing is known.
+    Against recorded series the mean alone misses starts, and the highest minute costs up to
+    a tenth more (``python -m tests.bench.placement e1``).
+    """
+    known = ~np.isnan(minutes_mw)
+    total = np.where(known, minutes_mw, 0.0).sum(axis=0)
+    count = known.sum(axis=0)
+    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    base: Array = np.fmax(mean, minutes_mw[-1])
+    return base
 
 
 def fast_s(horizon_s: int) -> float:
@@ -52,6 +68,7 @@ class Parts:
     template: Template | None
     cohorts: Cohorts
     scores: Scores
+    by_minute: Scores
     book: Book
 
 
@@ -95,15 +112,14 @@ class Horizon:
             rise = parts.template.rise_mw(self.horizon_s)[which]
             template = np.where(served, rise, template)
             with_template[served] = 1
-        whole = parts.cohorts.ring(self._number, cohort, np.zeros_like(with_template), pool)
         binned = parts.cohorts.ring(self._number, cohort, with_template, self._bins[which])
         pooled = parts.cohorts.ring(self._number, cohort, with_template, pool)
         counts = parts.scores.counts
         rings = np.where(counts[binned] >= self._min_binned, binned, pooled)
-        parts.scores.settle(np.unique(np.concatenate([rings, whole])))
+        parts.scores.settle(np.unique(rings))
         held = parts.scores.held(rings)
         ready = (held >= MIN_SCORES) & (parts.levels.age_s[which] >= SETTLE_S)
-        return Basis(base, template, rings, whole, held, ready)
+        return Basis(base, template, rings, held, ready)
 
     def _levels(self, which: Which = EVERY) -> tuple[Array, Array]:
         """Return the slow level, and by how much the fast one is above it."""
@@ -115,15 +131,18 @@ class Horizon:
         """Return what the conformal predictions of these nodes are made of, as it is now."""
         parts = self._parts
         basis = self.basis(which)
-        scores, numbers = parts.scores.frozen(np.stack([basis.rings, basis.pooled]))
-        rings, pooled = numbers.reshape(2, -1)
+        scores, rings = parts.scores.frozen(basis.rings)
+        minute_rings = self._minute_ring(parts.cohorts.of[which])
+        parts.by_minute.settle(np.unique(minute_rings))
+        by_minute, minute_rings = parts.by_minute.frozen(minute_rings)
         return Reading(
             basis=basis,
             scale_mw=parts.nodes.scale_mw[which],
             n_sigma_mw=parts.recent.n_sigma_mw(which),
             scores=scores,
             rings=rings,
-            pooled=pooled,
+            by_minute=by_minute,
+            minute_rings=minute_rings,
             alpha=self.alpha.frozen(which),
         )
 
@@ -139,7 +158,9 @@ class Horizon:
             rise = np.where(known, parts.template.rise_mw(self.horizon_s), np.nan)
         usable = nodes.whole & parts.levels.settled
         slow, swing = self._levels()
-        rows = self.pending.open(second, slow, swing, rise, self._bins, usable)
+        minutes = parts.recent.minutes_mw(second + 1, MINUTES)
+        share = minute_base(minutes) / nodes.scale_mw
+        rows = self.pending.open(second, slow, swing, rise, self._bins, share, usable)
         now, cap = nodes.mean_mw, np.maximum(nodes.cap_mw(), nodes.mean_mw)
         for row, quantile in enumerate(SCORED):
             held = np.clip(reading.peak_mw(quantile), now, cap)
@@ -175,11 +196,21 @@ class Horizon:
     def _push(self, closed: Closed, template: int, rise_mw: Array, scored: Array) -> None:
         parts = self._parts
         score = rise_mw / parts.nodes.scale_mw
+        over_minutes = closed.highest_mw / parts.nodes.scale_mw - closed.minute_share
         for cohort, number, nodes in parts.cohorts.samples(scored, closed.volatility_bin):
             ring = parts.cohorts.ring(
                 self._number, np.array(cohort), np.array(template), np.array(number)
             )
             parts.scores.push(int(ring), score[nodes])
+            if number == BINS and not template:
+                known = over_minutes[nodes]
+                ring = self._minute_ring(np.array(cohort))
+                parts.by_minute.push(int(ring), known[~np.isnan(known)])
+
+    def _minute_ring(self, cohort: Array) -> Array:
+        """Return the ring of what a cohort's windows of this horizon exceeded minutes by."""
+        ring: Array = cohort * self._parts.cohorts.horizons + self._number
+        return ring
 
     def _enter(self, second: int, closed: Closed) -> None:
         nodes = self._parts.nodes

@@ -29,6 +29,8 @@ class Closed:
     template_mw: Array
     """NaN without a template."""
     volatility_bin: Array
+    minute_share: Array
+    """What whole minutes said at the origin, as a share of the scale; NaN: nothing."""
     predicted_mw: Array
     """Rows as they were opened; NaN where that predictor had nothing to say."""
     whole: Array
@@ -48,6 +50,7 @@ class Pending:
         self._swing = np.zeros((windows, nodes), dtype=np.float32)
         self._template = np.full((windows, nodes), np.nan, dtype=np.float32)
         self._bin = np.zeros((windows, nodes), dtype=np.uint8)
+        self._minute = np.full((windows, nodes), np.nan, dtype=np.float16)
         self._broken = np.ones((windows, nodes), dtype=bool)
         self._predicted = np.full((windows, rows, nodes), np.nan, dtype=np.float32)
 
@@ -72,6 +75,7 @@ class Pending:
                 self._swing[row],
                 self._template[row],
                 self._bin[row],
+                self._minute[row].astype(np.float64),
                 self._predicted[row],
                 ~self._broken[row],
             )
@@ -83,6 +87,7 @@ class Pending:
         swing_mw: Array,
         template_mw: Array,
         volatility_bin: Array,
+        minute_share: Array,
         usable: Array,
     ) -> Array:
         """Open a window after this bin; return its rows of predictions to be filled in."""
@@ -95,6 +100,7 @@ class Pending:
         self._swing[row] = swing_mw
         self._template[row] = template_mw
         self._bin[row] = volatility_bin
+        self._minute[row] = minute_share
         self._broken[row] = ~usable
         predicted: Array = self._predicted[row]
         return predicted
@@ -107,6 +113,7 @@ class Pending:
             "swing": self._swing,
             "template": self._template,
             "bin": self._bin,
+            "minute": self._minute,
             "broken": self._broken,
             "predicted": self._predicted,
         }
@@ -118,5 +125,6 @@ class Pending:
         carry(state["swing"], self._swing, source)
         carry(state["template"], self._template, source)
         carry(state["bin"], self._bin, source)
+        carry(state["minute"], self._minute, source)
         carry(state["broken"], self._broken, source)
         carry(state["predicted"], self._predicted, source)

@@ -18,8 +18,6 @@ class Basis:
     base_mw: Array
     template_mw: Array
     rings: Array
-    pooled: Array
-    """The rings of whole cohorts, whatever the volatility and the time of day."""
     scores: Array
     ready: Array
     """Enough is known of the node and of its cohort."""
@@ -36,8 +34,10 @@ class Reading:
     scores: Scores
     rings: Array
     """Each node's ring among ``scores``."""
-    pooled: Array
-    """And that of its whole cohort."""
+    by_minute: Scores
+    """What windows exceeded the last minutes by, of whole cohorts."""
+    minute_rings: Array
+    """Each node's ring among those."""
     alpha: Alpha
 
     def peak_mw(self, quantile: float) -> Array:
@@ -54,15 +54,16 @@ class Reading:
         over = limit_mw - self.basis.base_mw - self.basis.template_mw
         return self.alpha.share(self.scores.above(self.rings, over / self.scale_mw))
 
-    def pooled_margin_mw(self, quantile: float) -> Array:
-        """Return what the whole cohort's peaks exceed their bases by, with that probability.
+    @property
+    def minute_scores(self) -> Array:
+        """Return per node the number of scores behind its margin above minutes."""
+        return self.by_minute.held(self.minute_rings)
+
+    def minute_margin_mw(self, quantile: float) -> Array:
+        """Return what the whole cohort's peaks exceed its minutes by, with that probability.
 
         It says nothing of what the node itself did lately.
         """
-        alpha = np.full(len(self.pooled), 1.0 - quantile)
-        margin: Array = self.scale_mw * self.scores.margins(self.pooled, alpha)[0]
+        alpha = np.full(len(self.minute_rings), 1.0 - quantile)
+        margin: Array = self.scale_mw * self.by_minute.margins(self.minute_rings, alpha)[0]
         return margin
-
-    def pooled_exceeds(self, over_mw: Array) -> Array:
-        """Return how often peaks of the whole cohort exceed their bases by more."""
-        return self.scores.above(self.pooled, over_mw / self.scale_mw)

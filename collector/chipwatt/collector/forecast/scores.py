@@ -16,6 +16,8 @@ from chipwatt.collector.forecast.carry import State
 from chipwatt.core.tables import Array
 
 RING = 5_000
+MIN_SCORES = 50
+"""Before so many a ring says nothing."""
 _RESORT = 50
 """A full ring is sorted again after a fiftieth of it has changed."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from chipwatt.collector.forecast.contract import Prediction, Predictor, Weakness
 from chipwatt.collector.forecast.reading import Reading
+from chipwatt.collector.forecast.scores import MIN_SCORES
 from chipwatt.core.tables import Array
 
 CLASSIC_RISK = 0.01
@@ -44,6 +45,8 @@ class Sight:
     cap_mw: Array
     """The most that a node can draw."""
     whole: Array
+    settled: Array
+    """The node was seen for long enough."""
 
     def predict(self, quantile: float) -> Prediction:
         """Return the peak that each node stays below with a probability.
@@ -73,13 +76,14 @@ class Sight:
         )
 
     def predict_on(self, seen: Seen, quantile: float) -> Prediction:
-        """Return peaks above other bases than the nodes' own, with their cohorts' margins.
+        """Return peaks above minutes, with the margins of the nodes' whole cohorts.
 
         What a node itself did goes in as ``seen`` and in no other way.
         """
-        reading, ready = self.reading, self.reading.basis.ready
-        base_mw = seen.base_mw
-        margin = np.where(ready, reading.pooled_margin_mw(quantile), seen.cold_mw - base_mw)
+        reading, base_mw = self.reading, seen.base_mw
+        scores = reading.minute_scores
+        ready = (scores >= MIN_SCORES) & self.settled
+        margin = np.where(ready, reading.minute_margin_mw(quantile), seen.cold_mw - base_mw)
         weakness = np.where(self.whole, 0, int(Weakness.STALE))
         weakness |= np.where(ready, 0, int(Weakness.COLD_START))
         return Prediction(
@@ -90,17 +94,8 @@ class Sight:
             assumed_mw=self.assumed_mw,
             predictor=np.where(ready, int(Predictor.CONFORMAL), seen.cold),
             weakness=weakness,
-            scores=reading.scores.held(reading.pooled),
+            scores=scores,
         )
-
-    def exceeds_on(self, seen: Seen, limit_mw: Array) -> Array:
-        """Return the probability that a peak passes a limit; the inverse of ``predict_on``."""
-        reading = self.reading
-        risk = reading.pooled_exceeds(limit_mw - seen.base_mw)
-        risk = np.where(reading.basis.ready, risk, seen.cold_mw > limit_mw)
-        risk = np.where(limit_mw >= self.cap_mw, 0.0, risk)
-        probability: Array = np.where(limit_mw < seen.base_mw, 1.0, risk)
-        return probability
 
     def exceed_probability(self, limit_mw: Array) -> Array:
         """Return per node the probability that its peak passes a limit.

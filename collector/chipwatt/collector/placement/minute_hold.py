@@ -1,26 +1,31 @@
 """What schedulers are shown of power: whole minutes, held for a minute and in coarse steps.
 
-All that goes in are the means of the last eight whole minutes of every node, each in the
-nearest step: of a host one of sixteen levels a minute, as the energy of a workload's
-window (guarantee G2), whatever the order of what it drew. Peaks are predicted from them
-with the margins of the node's whole cohort; while the forecast is cold, nameplates stand
-in, or of hosts without one their highest in-bin peaks. Peaks are rounded up, limits down.
+All that goes in are the means of the last eight whole minutes of every host, in sixteen
+levels as the energy of a workload's window (guarantee G2), whatever the order of what it
+drew; nodes above hosts are sums of those. A mean is rounded up or down by chance, with
+the odds that keep it right on average, so that no level is one at which a small change
+shows more, and sums of many hosts are not off together. Chance is a keyed hash of host
+and minute: a hold made twice rounds alike.
 
-Minutes are those of the wall clock, and taken when their last second is final: a hold
-made twice, or late, or of another topology, has the same.
+Peaks are predicted from the minutes with the margins of the node's whole cohort; while
+the forecast is cold, nameplates stand in, or of hosts without one their highest in-bin
+peaks. Peaks are rounded up, limits down. Minutes are those of the wall clock, taken when
+their last second is final.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from chipwatt.collector.forecast.contract import Calibration, ForecastConfig, Prediction, Predictor
+from chipwatt.collector.forecast.contract import ForecastConfig, Prediction, Predictor
+from chipwatt.collector.forecast.horizon import MINUTES, minute_base
 from chipwatt.collector.forecast.sight import Seen
-from chipwatt.collector.placement.outlook import DEFAULT_QUANTILE, MOST_SERVED, Asked, Outlook
-from chipwatt.collector.placement.topology import Topology
+from chipwatt.collector.placement.outlook import DEFAULT_QUANTILE, Asked, Outlook
+from chipwatt.collector.placement.topology import WHOLE_PPM
 from chipwatt.collector.rings import RING_S
 from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.coarse import STEPS_AT_LIMIT, WINDOW_NS
@@ -28,55 +33,58 @@ from chipwatt.core.tables import Array
 
 UNRATED_MW = 800_000
 """A host that nobody rated has the step of a chip, as for energy at egress."""
-MINUTES: Final = 8
-"""As many as are surely whole within ten, at whatever second of a minute and its lag."""
+QUANTILES: Final = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+"""Those that are answered, the next one up for any other: between them scores could be counted."""
 MINUTE_S: Final = WINDOW_NS // NS_PER_S
 LAG_S: Final = ForecastConfig().lag_s
 _SPAN_S = MINUTES * MINUTE_S
-_ROUNDING = 1e-6
-"""Of a step: fractions must not be one step off."""
 _A_PART = 4_096
-"""Nodes whose histories are read at once: 10 MiB."""
+"""Hosts whose histories are read at once: 10 MiB."""
 _MINUTE_OF_SECOND = np.maximum(np.arange(RING_S) - (RING_S - _SPAN_S), 0) // MINUTE_S
 """Which minute stands for each of ten minutes' seconds: for those before the first, the first."""
+_ROUNDING = 1e-6
+"""Of a step: fractions must not be one step off."""
 
 
 class MinuteHold:
     """One minute of a topology as it is shown, made from an outlook in it; thread-safe.
 
-    Arrays have a place a node.
+    Arrays have a place a node. ``secret`` makes the chance of roundings.
     """
 
-    def __init__(self, outlook: Outlook) -> None:
+    def __init__(self, outlook: Outlook, secret: bytes) -> None:
         self.outlook = outlook
         topology = outlook.topology
-        self._steps_mw, self._nameplate_mw = steps_and_nameplates_mw(topology)
+        hosts, rated_mw = topology.hosts, topology.rated_mw[topology.hosts]
+        steps_mw = np.where(rated_mw > 0, rated_mw, UNRATED_MW) / STEPS_AT_LIMIT
+        self._steps_mw = np.ones(len(topology.nodes))
+        np.maximum.at(self._steps_mw, topology.above, steps_mw[topology.beneath])
         for horizon_s in outlook.horizons_s:
             # What the forecast knows of a horizon later is of another moment.
             outlook.prepare((horizon_s, DEFAULT_QUANTILE))
-        nodes = len(topology.nodes)
         end_s = self.minute * MINUTE_S
-        first = RING_S - 1 - (outlook.as_of_unix_ns // NS_PER_S - end_s) - _SPAN_S
-        self._minutes_mw = np.zeros((nodes, MINUTES))
-        for part in np.split(np.arange(nodes), range(_A_PART, nodes, _A_PART)):
-            seconds = outlook.history(part)[:, first : first + _SPAN_S]
-            means = seconds.reshape(len(part), MINUTES, MINUTE_S).mean(axis=2, dtype=np.float64)
-            self._minutes_mw[part] = nearest_step(means, self._steps_mw[part, np.newaxis])
-        self.mean_mw = np.rint(self._minutes_mw.mean(axis=1))
-        self.peak_mw = self._minutes_mw.max(axis=1)
-        """The highest minute."""
-        base_mw = base_of(self._minutes_mw)
-        cold = np.zeros((nodes, 1))
-        hosts, rated_mw = topology.hosts, topology.rated_mw[topology.hosts]
+        of_hosts = _minutes_mw(outlook, end_s)
+        chance = chances(secret, [topology.nodes[p].id for p in hosts.tolist()], self.minute)
+        levels = np.floor(of_hosts / steps_mw[:, np.newaxis] + chance)
         highest_mw = outlook.highest_mw(hosts, end_s - _SPAN_S, end_s)
-        highest_mw = step_above(highest_mw, self._steps_mw[hosts])
-        cold[hosts, 0] = np.where(rated_mw > 0, rated_mw, highest_mw)
-        topology.carry_up(cold)
-        whole = self._nameplate_mw > 0
-        rule = np.where(whole, int(Predictor.NAMEPLATE), int(Predictor.RECENT_MAX))
-        self._seen = Seen(base_mw, np.maximum(base_mw, cold[:, 0]), rule)
+        highest_mw = np.ceil(highest_mw / steps_mw - _ROUNDING) * steps_mw
+        columns = np.zeros((len(topology.nodes), MINUTES + 3))
+        columns[hosts, :MINUTES] = levels * steps_mw[:, np.newaxis]
+        columns[hosts, MINUTES] = np.where(rated_mw > 0, rated_mw, highest_mw)
+        columns[hosts, MINUTES + 1] = rated_mw
+        columns[hosts, MINUTES + 2] = rated_mw == 0
+        topology.carry_up(columns)
+        self._minutes_mw = columns[:, :MINUTES]
+        cold_mw, nameplate_mw, unrated = columns[:, MINUTES:].T
+        self._nameplate_mw = np.where(unrated > 0, 0.0, nameplate_mw)
+        """0 where a host beneath has none."""
+        self.mean_mw = np.rint(self._minutes_mw.mean(axis=1))
+        self.peak_mw = np.rint(self._minutes_mw.max(axis=1))
+        """The highest minute."""
+        base_mw = minute_base(self._minutes_mw.T)
+        rule = np.where(unrated > 0, int(Predictor.RECENT_MAX), int(Predictor.NAMEPLATE))
+        self._seen = Seen(base_mw, np.maximum(base_mw, cold_mw), rule)
         self._shown: dict[Asked, Prediction] = {}
-        self._held: dict[tuple[int, int, float, Predictor], Calibration] = {}
 
     @property
     def minute(self) -> int:
@@ -86,7 +94,8 @@ class MinuteHold:
     @property
     def now_mw(self) -> Array:
         """Mean of the last minute."""
-        return self._minutes_mw[:, -1]
+        now: Array = np.rint(self._minutes_mw[:, -1])
+        return now
 
     def history_mw(self, positions: Array) -> Array:
         """Return the minutes of these nodes as ten minutes, a column a second, newest last."""
@@ -94,54 +103,55 @@ class MinuteHold:
 
     def prediction(self, asked: Asked) -> Prediction:
         """Return what is shown of a prediction. Raises KeyError, ValueError as the outlook does."""
+        horizon_s, quantile = asked
+        asked = (horizon_s, next((q for q in QUANTILES if q >= quantile), quantile))
         shown = self._shown.get(asked)
         if shown is None:
             shown = self._coarse(self.outlook.prediction_on(asked, self._seen))
-            if len(self._shown) < MOST_SERVED:
-                shown = self._shown.setdefault(asked, shown)
+            shown = self._shown.setdefault(asked, shown)
         return shown
 
     def exceed_ppm(self, horizon_s: int, limit_mw: Array) -> Array:
-        """Return per node the probability that its peak passes the step below a limit."""
-        below = np.floor(limit_mw / self._steps_mw + _ROUNDING) * self._steps_mw
-        # What just covers the nameplate does, though steps may not end there.
-        whole = np.isclose(limit_mw, self._nameplate_mw, rtol=0.0, atol=1.0)
-        below = np.where(whole, limit_mw, below)
-        return self.outlook.exceed_ppm_on(horizon_s, self._seen, below)
+        """Return per node the least risk that is answered at which its peak is below a limit."""
+        ppm = np.full(len(limit_mw), WHOLE_PPM, dtype=np.int64)
+        for quantile in QUANTILES:
+            below = self.prediction((horizon_s, quantile)).peak_mw <= limit_mw
+            ppm[below] = round((1.0 - quantile) * WHOLE_PPM)
+            # More than its nameplates a node draws for moments at most.
+            ppm[below & (self._nameplate_mw > 0) & (limit_mw >= self._nameplate_mw)] = 0
+        return ppm
 
-    def calibration(
-        self, position: int, horizon_s: int, quantile: float, predictor: Predictor
-    ) -> Calibration:
-        """Return how a predictor had held when this was first asked for."""
-        kind = int(self.outlook.topology.nodes[position].kind)
-        key = (kind, horizon_s, quantile, predictor)
-        held = self._held.get(key)
-        if held is None:
-            held = self.outlook.calibration(position, horizon_s, quantile, predictor)
-            if len(self._held) < MOST_SERVED:
-                held = self._held.setdefault(key, held)
-        return held
-
-    def fallen_silent_mw(self, newest: Outlook) -> Array:
-        """Return what counts more, per node, for hosts that have fallen silent since."""
+    def silent_mw(self, newest: Outlook) -> Array:
+        """Return what counts more, per node, for hosts that are not heard from now."""
         hosts = newest.topology.hosts
         more = np.zeros((len(self._steps_mw), 1))
-        lost = self.outlook.fresh & ~newest.fresh
-        if lost.any():
+        if not newest.fresh.all():
             stand_in = step_above(newest.stand_ins_mw(), self._steps_mw[hosts])
-            counted = self._seen.base_mw[hosts]
-            more[hosts, 0] = np.where(lost, np.maximum(stand_in - counted, 0.0), 0.0)
+            missing = np.maximum(stand_in - self._seen.base_mw[hosts], 0.0)
+            more[hosts, 0] = np.where(newest.fresh, 0.0, missing)
             newest.topology.carry_up(more)
         return more[:, 0]
 
+    def with_silent(self, shown: Prediction, more_mw: Array) -> Prediction:
+        """Return a prediction with ``silent_mw`` on it; no more than the nameplates beneath."""
+        peak_mw = shown.peak_mw + more_mw
+        most_mw = np.where(self._nameplate_mw > 0, self._nameplate_mw, peak_mw)
+        return replace(
+            shown,
+            peak_mw=np.minimum(peak_mw, np.maximum(most_mw, shown.peak_mw)),
+            assumed_mw=shown.assumed_mw + more_mw,
+        )
+
     def _coarse(self, of: Prediction) -> Prediction:
-        peak_mw, limit_mw = step_above(of.peak_mw, self._steps_mw), self._nameplate_mw
+        topology, limit_mw = self.outlook.topology, self._nameplate_mw
+        peak_mw = step_above(of.peak_mw, self._steps_mw)
         # A step beyond what a node can draw would only say that its steps do not end there.
-        covered = (of.peak_mw <= limit_mw) & (peak_mw > limit_mw)
+        peak_mw = np.where((of.peak_mw <= limit_mw + 1.0) & (peak_mw > limit_mw), limit_mw, peak_mw)
+        peak_mw[topology.chips] = topology.rated_mw[topology.chips]
         assumed_mw = step_above(of.assumed_mw, self._steps_mw)
         return replace(
             of,
-            peak_mw=np.where(covered, limit_mw, peak_mw),
+            peak_mw=np.ceil(peak_mw - _ROUNDING),
             base_mw=np.maximum(step_above(of.base_mw, self._steps_mw) - assumed_mw, 0.0),
             assumed_mw=assumed_mw,
             margin_mw=step_above(of.margin_mw, self._steps_mw),
@@ -153,39 +163,32 @@ def minute_of(outlook: Outlook) -> int:
     return (outlook.as_of_unix_ns // NS_PER_S - LAG_S + 1) // MINUTE_S
 
 
-def base_of(minutes_mw: Array) -> Array:
-    """Return what margins are added to: the last minute, or the mean if that is higher.
-
-    Against recorded series the mean alone misses starts, and the highest costs up to a
-    tenth more (``python -m tests.bench.placement e1``).
-    """
-    base: Array = np.maximum(minutes_mw.mean(axis=1), minutes_mw[:, -1])
-    return base
-
-
-def nearest_step(power_mw: Array, steps_mw: Array) -> Array:
-    """Return powers in whole steps; mW."""
-    stepped: Array = np.rint(np.rint(power_mw / steps_mw) * steps_mw)
-    return stepped
-
-
 def step_above(power_mw: Array, steps_mw: Array) -> Array:
     """Return the next steps at or above; mW."""
     stepped: Array = np.rint(np.ceil(power_mw / steps_mw - _ROUNDING) * steps_mw)
     return stepped
 
 
-def steps_and_nameplates_mw(topology: Topology) -> tuple[Array, Array]:
-    """Return per node the step, a share of what a host beneath may draw; and what all may.
+def chances(secret: bytes, ids: list[str], end: int) -> Array:
+    """Return for each host and each of the minutes before ``end`` a number from 0 to 1."""
+    keys = [hashlib.blake2b(name.encode(), key=secret, digest_size=8).digest() for name in ids]
+    of_host = np.frombuffer(b"".join(keys), dtype=np.uint64)
+    minutes = np.arange(end - MINUTES, end, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    # The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+    mixed = of_host[:, np.newaxis] + minutes
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    share: Array = (mixed ^ (mixed >> np.uint64(31))) / 2.0**64
+    return share
 
-    A step is that of a workload's energy (``core.coarse``) for the mean nameplate, so that it
-    ends where nameplates do. The nameplate is 0 where a host beneath has none.
-    """
-    columns = np.zeros((len(topology.nodes), 4))
-    rated = topology.rated_mw[topology.hosts]
-    columns[topology.hosts, 0] = np.where(rated > 0, rated, UNRATED_MW)
-    columns[topology.hosts, 1:] = np.stack([np.ones_like(rated), rated, rated == 0], axis=1)
-    topology.carry_up(columns)
-    assumed_mw, hosts, rated_mw, unrated = columns.T
-    mean = np.divide(assumed_mw, hosts, out=np.ones(len(hosts)), where=hosts > 0)
-    return np.maximum(mean / STEPS_AT_LIMIT, 1.0), np.where(unrated > 0, 0.0, rated_mw)
+
+def _minutes_mw(outlook: Outlook, end_s: int) -> Array:
+    """Return the means of hosts' last whole minutes, a row a host."""
+    hosts = outlook.topology.hosts
+    first = RING_S - 1 - (outlook.as_of_unix_ns // NS_PER_S - end_s) - _SPAN_S
+    found = np.zeros((len(hosts), MINUTES))
+    for start in range(0, len(hosts), _A_PART):
+        part = slice(start, start + _A_PART)
+        seconds = outlook.history(hosts[part])[:, first : first + _SPAN_S]
+        found[part] = seconds.reshape(-1, MINUTES, MINUTE_S).mean(axis=2, dtype=np.float64)
+    return found

@@ -162,14 +162,6 @@ class Outlook:
         sight = self._sight(asked[0])
         return self._predictions.predict_on(self._situation, sight, asked[1], seen)
 
-    def exceed_ppm_on(self, horizon_s: int, seen: Seen, limit_mw: Array) -> Array:
-        """Return per node the probability that such a peak passes a limit."""
-        risk = self._sight(horizon_s).exceeds_on(seen, limit_mw)
-        above = self._situation.unknown
-        risk[above] = np.isfinite(limit_mw[above])
-        ppm: Array = np.rint(risk * WHOLE_PPM).astype(np.int64)
-        return ppm
-
     def exceed_ppm(self, horizon_s: int, quantile_limit_mw: Array) -> Array:
         """Return per node the probability that its peak passes a limit within a horizon."""
         served = self.prediction(horizon_s, DEFAULT_QUANTILE)

@@ -7,20 +7,19 @@ it, a headroom, a rank, a refusal or an event, can tell more than it holds: a
 
 from __future__ import annotations
 
+import secrets
 import threading
-from collections import Counter, deque
+from collections import deque
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from chipwatt.collector.forecast.contract import Calibration, Prediction, Predictor
-from chipwatt.collector.forecast_quality import hosts_behind, of_many
 from chipwatt.collector.placement.minute_hold import MINUTE_S, MinuteHold, minute_of
 from chipwatt.collector.placement.outlook import (
     DEFAULT_HORIZON_S,
     DEFAULT_QUANTILE,
-    MOST_SERVED,
     Asked,
     Outlook,
 )
@@ -42,8 +41,7 @@ class ShownOutlook(Outlook):
         super().__init__(*exact.moment)
         self.exact = exact
         self._hold = hold
-        self._more_mw = hold.fallen_silent_mw(exact)
-        self._shown: dict[Asked, Prediction] = {}
+        self._more_mw = hold.silent_mw(exact)
         self.now_mw = hold.now_mw + self._more_mw
 
     @property
@@ -63,20 +61,10 @@ class ShownOutlook(Outlook):
         return peak
 
     def holds(self, horizon_s: int) -> bool:
-        return self.exact.holds(horizon_s)
+        return horizon_s in self.horizons_s
 
     def prepare(self, asked: Asked) -> Prediction:
-        shown = self._shown.get(asked)
-        if shown is None:
-            held = self._hold.prediction(asked)
-            shown = replace(
-                held,
-                peak_mw=held.peak_mw + self._more_mw,
-                assumed_mw=held.assumed_mw + self._more_mw,
-            )
-            if len(self._shown) < MOST_SERVED:
-                self._shown[asked] = shown
-        return shown
+        return self._hold.with_silent(self._hold.prediction(asked), self._more_mw)
 
     def exceed_ppm(self, horizon_s: int, limit_mw: Array) -> Array:
         return self._hold.exceed_ppm(horizon_s, limit_mw - self._more_mw)
@@ -91,15 +79,15 @@ class ShownOutlook(Outlook):
         return self.peak_1s_mw[positions]
 
     def peak_second(self, position: int, horizon_s: int) -> int:
+        """Return the quarter of an hour of the day, as many days have shown it."""
         return self.exact.peak_second(position, horizon_s)
 
     def calibration(
         self, position: int, horizon_s: int, quantile: float, predictor: Predictor
     ) -> Calibration:
-        """Return how a predictor has held, where eight hosts or more are behind that; rounded."""
-        held = self._hold.calibration(position, horizon_s, quantile, predictor)
-        told = of_many([held], self._behind)
-        return told[0] if told else replace(held, windows=0, coverage=np.nan, pinball=np.nan)
+        """Return that nothing was scored: what is known is of the exact predictions."""
+        kind = int(self.topology.nodes[position].kind)
+        return Calibration(predictor, kind, horizon_s, quantile, 0, np.nan, np.nan)
 
     def trust(
         self,
@@ -107,7 +95,15 @@ class ShownOutlook(Outlook):
         horizon_s: int = DEFAULT_HORIZON_S,
         quantile: float = DEFAULT_QUANTILE,
     ) -> Trust:
-        trust = super().trust(position, horizon_s, quantile)
+        return self._marked(super().trust(position, horizon_s, quantile))
+
+    def trust_of_all(self) -> Trust:
+        return self._marked(super().trust_of_all())
+
+    def trust_beneath(self, position: int) -> Trust:
+        return self._marked(super().trust_beneath(position))
+
+    def _marked(self, trust: Trust) -> Trust:
         since_ns = self._hold.minute * MINUTE_S * NS_PER_S
         age_ms = max(0, self.as_of_unix_ns - since_ns) // NS_PER_MS
         return replace(
@@ -120,17 +116,14 @@ class ShownOutlook(Outlook):
     def _by_node(self) -> Columns:
         return self.exact.columns
 
-    @cached_property
-    def _behind(self) -> Counter[int]:
-        return hosts_behind(self.exact)
-
 
 class ShownOutlooks:
     """Stands where ``Outlooks`` does, for who sees nobody's seconds. Safe between threads."""
 
-    def __init__(self, outlooks: Outlooks) -> None:
+    def __init__(self, outlooks: Outlooks, secret: bytes = b"") -> None:
         self._outlooks = outlooks
         self._lock = threading.Lock()
+        self._secret = secret or secrets.token_bytes(16)
         self._holds: deque[MinuteHold] = deque(maxlen=_KEPT)
         self._newest: ShownOutlook | None = None
 
@@ -167,7 +160,7 @@ class ShownOutlooks:
         """Return what is held for an outlook; the first one of a minute makes it."""
         hold = self._hold_of(exact)
         if hold is None:
-            hold = MinuteHold(exact)
+            hold = MinuteHold(exact, self._secret)
             self._holds.append(hold)
         return hold
 

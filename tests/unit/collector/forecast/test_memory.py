@@ -25,6 +25,9 @@ def test_a_node_takes_less_than_two_kilobytes() -> None:
     assert (took[1] - took[0]) / 2_000 - history < 2_000
 
 
+RINGS = ("scores.", "by_minute.")
+
+
 def test_does_not_grow_within_a_day() -> None:
     forecaster = Forecaster(specs(50))
     sizes = []
@@ -34,7 +37,7 @@ def test_does_not_grow_within_a_day() -> None:
         if second in (START_S + 1_500, START_S + 3_999):
             forecaster.predict(60, 0.99)
             state = forecaster.state()
-            sizes.append(sum(v.nbytes for k, v in state.items() if not k.startswith("scores.")))
+            sizes.append(sum(v.nbytes for k, v in state.items() if not k.startswith(RINGS)))
     assert sizes[0] == sizes[1]
 
 

@@ -15,7 +15,7 @@ USABLE = np.ones(2, dtype=bool)
 
 
 def open_at(pending: Pending, second: int, usable: Array = USABLE) -> None:
-    rows = pending.open(second, ZERO + second, ZERO, ZERO, ZERO, usable)
+    rows = pending.open(second, ZERO + second, ZERO, ZERO, ZERO, ZERO, usable)
     rows[:] = second
 
 
