@@ -115,8 +115,8 @@ class _QualityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTy
     QUALITY_COLD_START: _Quality.ValueType  # 3
     QUALITY_ESTIMATED_CHILD: _Quality.ValueType  # 4
     QUALITY_BY_THE_MINUTE: _Quality.ValueType  # 5
-    """Seconds would be a tenant's: power is that of whole minutes, in coarse steps, and predictions
-    are of the last one. Not for operators.
+    """Seconds would be a tenant's: power is that of whole minutes of hosts, in coarse steps, and
+    predictions are made from them. Not for operators.
     """
 
 class Quality(_Quality, metaclass=_QualityEnumTypeWrapper): ...
@@ -127,8 +127,8 @@ QUALITY_PARTIAL: Quality.ValueType  # 2
 QUALITY_COLD_START: Quality.ValueType  # 3
 QUALITY_ESTIMATED_CHILD: Quality.ValueType  # 4
 QUALITY_BY_THE_MINUTE: Quality.ValueType  # 5
-"""Seconds would be a tenant's: power is that of whole minutes, in coarse steps, and predictions
-are of the last one. Not for operators.
+"""Seconds would be a tenant's: power is that of whole minutes of hosts, in coarse steps, and
+predictions are made from them. Not for operators.
 """
 Global___Quality: typing_extensions.TypeAlias = Quality
 
@@ -269,7 +269,7 @@ class Calibration(google.protobuf.message.Message):
     SCORES_FIELD_NUMBER: builtins.int
     coverage_7d_ppm: builtins.int
     """Share of the last seven days' peaks that stayed at or below the prediction; of the
-    quantile asked for, or the nearest that is scored. 0 where none has closed yet.
+    quantile asked for, or the nearest that is scored. 0 where none has closed yet, and with QUALITY_BY_THE_MINUTE.
     Of RankCandidates, once 20 placements at the quantile were reported on within seven days:
     the share of them under which no budget was exceeded.
     """
@@ -665,7 +665,7 @@ class Headroom(google.protobuf.message.Message):
     now_mw: builtins.int
     """Newest second; with QUALITY_BY_THE_MINUTE the mean of the last minute."""
     mean_mw: builtins.int
-    """Of the last ten minutes."""
+    """Of the last ten minutes; with QUALITY_BY_THE_MINUTE of eight whole ones."""
     peak_1s_mw: builtins.int
     """Highest second of them; with QUALITY_BY_THE_MINUTE their highest minute."""
     predicted_peak_mw: builtins.int

@@ -147,6 +147,8 @@ class MinuteHold:
         peak_mw = step_above(of.peak_mw, self._steps_mw)
         # A step beyond what a node can draw would only say that its steps do not end there.
         peak_mw = np.where((of.peak_mw <= limit_mw + 1.0) & (peak_mw > limit_mw), limit_mw, peak_mw)
+        # Where nobody knows what is drawn, the budget counts as used up, and not as exceeded.
+        peak_mw = np.where(of.peak_mw == topology.budget_mw, of.peak_mw, peak_mw)
         peak_mw[topology.chips] = topology.rated_mw[topology.chips]
         assumed_mw = step_above(of.assumed_mw, self._steps_mw)
         return replace(

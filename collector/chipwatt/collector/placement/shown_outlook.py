@@ -85,7 +85,7 @@ class ShownOutlook(Outlook):
     def calibration(
         self, position: int, horizon_s: int, quantile: float, predictor: Predictor
     ) -> Calibration:
-        """Return that nothing was scored: what is known is of the exact predictions."""
+        """Return that nothing is known: what was scored are the exact predictions."""
         kind = int(self.topology.nodes[position].kind)
         return Calibration(predictor, kind, horizon_s, quantile, 0, np.nan, np.nan)
 

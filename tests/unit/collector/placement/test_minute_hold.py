@@ -204,3 +204,12 @@ def test_a_host_says_no_more_beside_small_ones_and_chips_are_rated(tmp_path: Pat
     small = outlook.now_mw[of(outlook, tuple(f"small{n}" for n in range(9)))]
     assert abs(outlook.now_mw[rack] - small.sum() - outlook.now_mw[big]) <= 1
     assert outlook.peak_mw(*ASKED)[chip_at] == 700 * W
+
+
+def test_where_nobody_knows_the_budget_is_used_up_and_no_more(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.path.write_text('[[node]]\nid = "h"\nkind = "host"\nbudget = "1000W"\nhost = "nobody"\n')
+    fleet.outlooks = fleet.opened()
+    outlook = ShownOutlooks(fleet.outlooks, SECRET).latest()
+    assert outlook.peak_mw(*ASKED).tolist() == [1_000 * W]
+    assert outlook.room(*ASKED)[0].tolist() == [0]
