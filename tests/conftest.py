@@ -21,6 +21,17 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 
+@pytest.fixture(autouse=True)
+def verbosity() -> Iterator[None]:
+    """Undo what a program that ran in this process has set for itself and its children."""
+    before = os.environ.get("GRPC_VERBOSITY")
+    yield
+    if before is None:
+        os.environ.pop("GRPC_VERBOSITY", None)
+    else:
+        os.environ["GRPC_VERBOSITY"] = before
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Return the folder of recorded data; skips where it is not on this machine."""
