@@ -57,6 +57,10 @@ def children(pid: int) -> list[int]:
     return found
 
 
+PORT_FREE_S = 20
+"""A port that a collector comes back to may be some connection's own for a moment."""
+
+
 class Program:
     """One daemon of ours; a context manager that ends it."""
 
@@ -137,16 +141,28 @@ class Collector(Program):
         config.write_text(toml.dumps(settings or {}))
         self.ready = folder / "ready.json"
         self.ready.unlink(missing_ok=True)
-        super().__init__(
-            "chipwatt.collector", folder, "collector",
-            "--config", config, "--listen", listen,
-            "--state-dir", folder / "state", "--ready-file", self.ready, *args,
-            environment=environment, prefix=prefix,
-        )  # fmt: skip
-        until(lambda: self.ready.exists() or self.process.poll() is not None, what="collector")
-        if not self.ready.exists():
-            raise DiedEarly(self)
+        again_until_s = time.monotonic() + (0 if listen.endswith(":0") else PORT_FREE_S)
+        while True:
+            told = self._length(folder)
+            super().__init__(
+                "chipwatt.collector", folder, "collector",
+                "--config", config, "--listen", listen,
+                "--state-dir", folder / "state", "--ready-file", self.ready, *args,
+                environment=environment, prefix=prefix,
+            )  # fmt: skip
+            until(lambda: self.ready.exists() or self.process.poll() is not None, what="collector")
+            if self.ready.exists():
+                break
+            is_taken = "already in use" in self.said()[told:]
+            if not is_taken or time.monotonic() > again_until_s:
+                raise DiedEarly(self)
+            time.sleep(0.5)
         self.address = str(json.loads(self.ready.read_text())["listening"])
+
+    @staticmethod
+    def _length(folder: Path) -> int:
+        log = folder / "collector.log"
+        return len(log.read_text(errors="replace")) if log.exists() else 0
 
     @contextmanager
     def client(self) -> Iterator[CollectorClient]:
