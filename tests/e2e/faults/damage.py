@@ -130,21 +130,27 @@ def store_flip(case: Case) -> Counts:
 
 
 def _flip_in_catalogue(store: Path, chance: Random) -> None:
+    """Flip a bit that matters: one in sixty of a frame's says nothing, and its checksum holds."""
     path = store / "catalogue.sqlite"
     data = bytearray(path.read_bytes())
     good = [part for part in _parts(store) if data.count(part[:64]) == 1]
     part = chance.choice([part for part in good if _sound(part)])
-    at = data.index(part[:64]) + chance.randrange(4, min(64, len(part)))
-    data[at] ^= 1 << chance.randrange(8)
+    spoiled = bytearray(part)
+    while _sound(spoiled):
+        spoiled = bytearray(part)
+        flip(spoiled, 4, min(64, len(part)), chance)
+    head = spoiled[:64]
+    at = data.index(part[:64])
+    data[at : at + len(head)] = head
     path.write_bytes(data)
 
 
-def _sound(part: bytes) -> bool:
+def _sound(part: bytes | bytearray) -> bool:
     import zstandard
 
     try:
-        zstandard.decompress(part)
-    except zstandard.ZstdError:
+        zstandard.ZstdDecompressor().decompress(part, allow_extra_data=False)
+    except (zstandard.ZstdError, MemoryError):  # an impossible length is no memory
         return False
     return True
 
