@@ -20,6 +20,9 @@ from chipwatt.core.tables import Array
 if TYPE_CHECKING:
     from chipwatt.collector.placement.outlook import Outlook
 
+_LEAST_MW = 1_000.0
+"""Peaks are rounded up to a whole mW: of less than this, a ratio would be of the rounding."""
+
 
 class Scene:
     """Arrays over the outlook's nodes, whatever is left of them. For one caller."""
@@ -98,8 +101,8 @@ class Scene:
         left, unfed = feed_loss(self.topology, node_id)
         gone = {position, *(index[name] for name in unfed)}
         changes = self._carried(left, gone, position)
-        # What moves to a supply that carried nothing keeps the margin that it had.
-        moved = self._ratio(position)
+        # What moves to a supply that carried next to nothing keeps the margin that it had.
+        moved = self._ratio(position) or 1.0
         for where, (series, reserved_mw) in changes.items():
             before, ratio = self._highest_mw(where), self._ratio(where) or moved
             self._deviate(where, series)
@@ -144,9 +147,9 @@ class Scene:
         return changes
 
     def _ratio(self, position: int) -> float:
-        """Return the predicted peak over the highest second; 0 where there was no power."""
+        """Return the predicted peak over the highest second; 0 where that was below 1 W."""
         highest_mw = self._highest_mw(position)
-        return float(self.peak_mw[position]) / highest_mw if highest_mw > 0.0 else 0.0
+        return float(self.peak_mw[position]) / highest_mw if highest_mw >= _LEAST_MW else 0.0
 
     def _highest_mw(self, position: int) -> float:
         return float(self._histories(np.array([position])).max())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chipwatt.collector.answering import Refused
 from chipwatt.collector.placement.outlook import Outlook
 from chipwatt.collector.placement.rank import Ranker
-from chipwatt.collector.placement.topology import NodeKind, PowerNode, Topology
+from chipwatt.collector.placement.topology import NodeKind, Parent, PowerNode, Topology
 from chipwatt.collector.placement.whatif import what_if
 from chipwatt.core.tables import Array
 from chipwatt.v1 import placement_pb2 as pb
@@ -119,6 +119,18 @@ def test_a_lost_feed_goes_to_the_other_one(outlook: Outlook) -> None:
     assert by_id["pdu-b"].peak_after_mw == 1_200 * W
     assert by_id["pdu-b"].headroom_after_mw == 800 * W
     assert got.unpowered_ids == []
+
+
+def test_a_feed_that_carried_next_to_nothing_takes_over_no_more_than_there_is() -> None:
+    supplies = (Parent("spare", "A", 1), Parent("main", "B", 999_999))
+    feeds = [PowerNode(name, NodeKind.PDU) for name in ("spare", "main")]
+    rack = PowerNode("rack", NodeKind.RACK, supplies)
+    host = PowerNode("h0", NodeKind.HOST, (Parent("rack"),))
+    outlook = outlook_of(Topology([*feeds, rack, host]), {"h0": 30_100})  # 0.03 mW of it, then all
+    got = effects(outlook, loss("main"))
+    assert got["spare"].peak_before_mw == 1
+    assert got["spare"].peak_after_mw == pytest.approx(got["main"].peak_before_mw, rel=1e-4)
+    assert got["main"].peak_after_mw == 0
 
 
 def test_what_nothing_feeds_is_told(outlook: Outlook) -> None:
