@@ -33,7 +33,7 @@ class Cohorts:
         place = {key: number for number, key in enumerate(self.keys)}
         self.of = np.array([place[key] for key in keys], dtype=np.int64)
         self.members = [np.flatnonzero(self.of == number) for number in range(len(self.keys))]
-        self.horizons = horizons
+        self._horizons = horizons
         self._edges = np.zeros((horizons, len(self.keys), BINS - 1))
         self._turn = 0
 
@@ -43,12 +43,21 @@ class Cohorts:
 
     @property
     def _per_cohort(self) -> int:
-        return self.horizons * 2 * (BINS + 1)
+        return self._horizons * 2 * (BINS + 1)
 
     def ring(self, horizon: int, cohort: Array, template: Array, volatility_bin: Array) -> Array:
         """Return ring numbers; ``volatility_bin`` BINS means the pool."""
-        ring: Array = ((cohort * self.horizons + horizon) * 2 + template) * (BINS + 1)
+        ring: Array = ((cohort * self._horizons + horizon) * 2 + template) * (BINS + 1)
         return ring + volatility_bin
+
+    @property
+    def minute_rings(self) -> int:
+        return len(self.keys) * self._horizons
+
+    def minute_ring(self, horizon: int | Array, cohort: Array) -> Array:
+        """Return the rings of what whole cohorts' windows exceeded minutes by."""
+        ring: Array = cohort * self._horizons + horizon
+        return ring
 
     def bins(self, horizon: int, volatility: Array, settled: Array) -> Array:
         """Return each node's bin, moving the edges slowly towards the quintiles of now."""
@@ -87,8 +96,11 @@ class Cohorts:
             "turn": np.array(self._turn),
         }
 
-    def restore(self, state: State) -> tuple[Array, Array]:
-        """Take edges over; return each cohort's and each ring's place in the state, or -1."""
+    def restore(self, state: State) -> tuple[Array, Array, Array]:
+        """Take edges over; return the places in the state, or -1.
+
+        They are those of each cohort, of each ring and of each ring above minutes.
+        """
         source = sources(state["keys"].tolist(), self.keys)
         self._turn = int(state["turn"])
         rings = np.full(self.rings, -1, dtype=np.int64)
@@ -97,7 +109,9 @@ class Cohorts:
                 self._edges[:, cohort] = state["edges"][:, place]
                 mine = cohort * self._per_cohort + np.arange(self._per_cohort)
                 rings[mine] = place * self._per_cohort + np.arange(self._per_cohort)
-        return source, rings
+        known = np.repeat(source >= 0, self._horizons)
+        above = self.minute_ring(np.arange(self._horizons), source[:, np.newaxis]).ravel()
+        return source, rings, np.where(known, above, -1)
 
 
 def _keys(nodes: Sequence[NodeSpec]) -> list[str]:

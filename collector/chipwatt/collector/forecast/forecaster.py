@@ -49,14 +49,6 @@ _ANY_S = 60
 _TEMPLATE_FROM_S = 3_600
 
 
-def minute_rings(cohorts: Array, config: ForecastConfig) -> Array:
-    """Return the place in a state of each ring above minutes; ``cohorts``: of each cohort."""
-    horizons = len(config.horizons_s)
-    rings = cohorts[:, np.newaxis] * horizons + np.arange(horizons)
-    places: Array = np.where(cohorts[:, np.newaxis] >= 0, rings, -1).ravel()
-    return places
-
-
 class Forecaster:
     """State and answers over a fixed list of nodes. Not safe between threads."""
 
@@ -75,7 +67,7 @@ class Forecaster:
             template=Template(long, state.scale_mw) if long else None,
             cohorts=cohorts,
             scores=Scores(cohorts.rings, config.origins),
-            by_minute=Scores(len(cohorts.keys) * cohorts.horizons, config.origins),
+            by_minute=Scores(cohorts.minute_rings, config.origins),
             book=Book(config.horizons_s),
         )
         self._horizons = {
@@ -253,9 +245,9 @@ class Forecaster:
         parts.nodes.restore(under("nodes", state), source)
         parts.levels.restore(under("levels", state), source)
         parts.recent.restore(under("recent", state), source)
-        cohorts, rings = parts.cohorts.restore(under("cohorts", state))
+        cohorts, rings, minute_rings = parts.cohorts.restore(under("cohorts", state))
         parts.scores.restore(under("scores", state), rings)
-        parts.by_minute.restore(under("by_minute", state), minute_rings(cohorts, self.config))
+        parts.by_minute.restore(under("by_minute", state), minute_rings)
         parts.book.restore(under("book", state))
         if parts.template is not None:
             parts.template.restore(under("template", state), source)

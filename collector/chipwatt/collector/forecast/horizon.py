@@ -132,7 +132,7 @@ class Horizon:
         parts = self._parts
         basis = self.basis(which)
         scores, rings = parts.scores.frozen(basis.rings)
-        minute_rings = self._minute_ring(parts.cohorts.of[which])
+        minute_rings = parts.cohorts.minute_ring(self._number, parts.cohorts.of[which])
         parts.by_minute.settle(np.unique(minute_rings))
         by_minute, minute_rings = parts.by_minute.frozen(minute_rings)
         return Reading(
@@ -204,13 +204,8 @@ class Horizon:
             parts.scores.push(int(ring), score[nodes])
             if number == BINS and not template:
                 known = over_minutes[nodes]
-                ring = self._minute_ring(np.array(cohort))
+                ring = parts.cohorts.minute_ring(self._number, np.array(cohort))
                 parts.by_minute.push(int(ring), known[~np.isnan(known)])
-
-    def _minute_ring(self, cohort: Array) -> Array:
-        """Return the ring of what a cohort's windows of this horizon exceeded minutes by."""
-        ring: Array = cohort * self._parts.cohorts.horizons + self._number
-        return ring
 
     def _enter(self, second: int, closed: Closed) -> None:
         nodes = self._parts.nodes

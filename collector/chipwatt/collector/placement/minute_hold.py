@@ -78,8 +78,8 @@ class MinuteHold:
         cold_mw, nameplate_mw, unrated = columns[:, MINUTES:].T
         self._nameplate_mw = np.where(unrated > 0, 0.0, nameplate_mw)
         """0 where a host beneath has none."""
-        self.mean_mw = np.rint(self._minutes_mw.mean(axis=1))
-        self.peak_mw = np.rint(self._minutes_mw.max(axis=1))
+        self.mean_mw: Array = np.rint(self._minutes_mw.mean(axis=1))
+        self.peak_mw: Array = np.rint(self._minutes_mw.max(axis=1))
         """The highest minute."""
         base_mw = minute_base(self._minutes_mw.T)
         rule = np.where(unrated > 0, int(Predictor.RECENT_MAX), int(Predictor.NAMEPLATE))

@@ -202,12 +202,12 @@ class Outlook:
         quantile: float = DEFAULT_QUANTILE,
     ) -> Trust:
         """Return how far the answer for a node can be trusted."""
-        plain = self._by_node.trust(position, self.as_of_unix_ns)
+        plain = self.trust_beneath(position)
         served = self.prediction(horizon_s, quantile)
         predictor = Predictor(int(served.predictor[position]))
         held = self.calibration(position, horizon_s, quantile, predictor)
         quality = set(plain.quality)
-        if served.weakness[position] & Weakness.COLD_START and not self._situation.empty[position]:
+        if served.weakness[position] & Weakness.COLD_START and self.columns.total[position]:
             quality.add(Quality.COLD_START)
         conformal = predictor is Predictor.CONFORMAL
         return replace(
@@ -265,5 +265,4 @@ class Outlook:
             now=self._now,
             alive=self._by_node.alive > 0,
             unknown=unknown,
-            empty=self._by_node.total == 0,
         )

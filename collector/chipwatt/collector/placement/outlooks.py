@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -205,8 +205,7 @@ class Outlooks:
         outlook = Outlook(self._next_id(), now_unix_ns, now, reserved, graph.predictions)
         if self._newest is not None:
             self._wanted |= dict.fromkeys(self._newest.touched, now_unix_ns)
-        recent = sorted(self._wanted.items(), key=lambda each: each[1])[-_MOST_WANTED:]
-        self._wanted = {a: ns for a, ns in recent if now_unix_ns - ns < KEPT_NS}
+        self._wanted = still_asked(self._wanted, now_unix_ns)
         for asked in self._wanted:
             outlook.prepare(asked)
         return self._publish(outlook)
@@ -274,6 +273,12 @@ class Outlooks:
         if strangers and strangers != self._strangers:
             _log.warning("hosts report that the topology lacks", hosts=strangers)
         self._strangers = strangers
+
+
+def still_asked(asked: Mapping[Asked, int], now_unix_ns: int) -> dict[Asked, int]:
+    """Return the newest questions of a minute, which are made ready, with when they were asked."""
+    recent = sorted(asked.items(), key=lambda each: each[1])[-_MOST_WANTED:]
+    return {question: ns for question, ns in recent if now_unix_ns - ns < KEPT_NS}
 
 
 def _nothing(topology: Topology) -> Array:

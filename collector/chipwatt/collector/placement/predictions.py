@@ -42,8 +42,6 @@ class Situation:
     """Per node: a host beneath is heard from."""
     unknown: Array
     """Per node: a host beneath may draw anything."""
-    empty: Array
-    """Per node: no host draws from it."""
 
 
 class Predictions:

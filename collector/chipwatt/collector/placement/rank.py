@@ -20,6 +20,8 @@ import numpy as np
 from chipwatt.collector.answering import invalid
 from chipwatt.collector.placement.demand import KnownProfiles, shape_of
 from chipwatt.collector.placement.explain import fits, over_budget
+from chipwatt.collector.placement.outlook import Asked
+from chipwatt.collector.placement.outlooks import still_asked
 from chipwatt.collector.placement.score import (
     PARTS,
     Ground,
@@ -32,7 +34,6 @@ from chipwatt.collector.placement.score import (
 )
 from chipwatt.collector.placement.topology import WHOLE_PPM, Topology
 from chipwatt.collector.placement.ways import HostWays
-from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.tables import Array
 from chipwatt.v1 import placement_pb2 as pb
 
@@ -44,10 +45,6 @@ EXACT = 256
 MAX_CANDIDATES = 200_000
 DEFAULT_WEIGHTS = {"headroom": 700_000, "coincidence": 200_000, "swing": 100_000}
 _COSTED = [PARTS.index("carbon"), PARTS.index("water")]
-Asked = tuple[int, float]
-"""A horizon in seconds and a quantile."""
-KEPT_NS = 60 * NS_PER_S
-_MOST_PREPARED = 16
 Costs = Callable[[Sequence[str], int], dict[str, SiteCost]]
 """What energy costs at sites for a workload of so many seconds; those known."""
 
@@ -103,10 +100,8 @@ class Ranker:
 
     def prepare(self, outlook: Outlook) -> None:
         """Lay out a new snapshot for the questions of the last minute, so that nobody waits."""
-        since_ns = outlook.as_of_unix_ns - KEPT_NS
         with self._lock:
-            recent = sorted(self._asked.items(), key=lambda each: each[1])[-_MOST_PREPARED:]
-            self._asked = {asked: ns for asked, ns in recent if ns > since_ns}
+            self._asked = still_asked(self._asked, outlook.as_of_unix_ns)
             wanted = list(self._asked)
         for asked in wanted:
             self._ground(outlook, asked)

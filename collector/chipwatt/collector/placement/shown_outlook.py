@@ -17,12 +17,7 @@ import numpy as np
 
 from chipwatt.collector.forecast.contract import Calibration, Prediction, Predictor
 from chipwatt.collector.placement.minute_hold import MINUTE_S, MinuteHold, minute_of
-from chipwatt.collector.placement.outlook import (
-    DEFAULT_HORIZON_S,
-    DEFAULT_QUANTILE,
-    Asked,
-    Outlook,
-)
+from chipwatt.collector.placement.outlook import Asked, Outlook
 from chipwatt.collector.placement.outlooks import Outlooks
 from chipwatt.collector.placement.topology import Topology
 from chipwatt.collector.placement.trust import Columns, Quality, Trust
@@ -51,14 +46,12 @@ class ShownOutlook(Outlook):
 
     @cached_property
     def mean_mw(self) -> Array:
-        mean: Array = self._hold.mean_mw
-        return mean
+        return self._hold.mean_mw
 
     @cached_property
     def peak_1s_mw(self) -> Array:
         """The highest minute."""
-        peak: Array = self._hold.peak_mw
-        return peak
+        return self._hold.peak_mw
 
     def holds(self, horizon_s: int) -> bool:
         return horizon_s in self.horizons_s
@@ -88,14 +81,6 @@ class ShownOutlook(Outlook):
         """Return that nothing is known: what was scored are the exact predictions."""
         kind = int(self.topology.nodes[position].kind)
         return Calibration(predictor, kind, horizon_s, quantile, 0, np.nan, np.nan)
-
-    def trust(
-        self,
-        position: int,
-        horizon_s: int = DEFAULT_HORIZON_S,
-        quantile: float = DEFAULT_QUANTILE,
-    ) -> Trust:
-        return self._marked(super().trust(position, horizon_s, quantile))
 
     def trust_of_all(self) -> Trust:
         return self._marked(super().trust_of_all())

@@ -85,3 +85,22 @@ def test_only_what_was_scored_is_kept_and_in_its_own_bin() -> None:
     bins = np.array([0, 0, 1, 1, 0, 0, 0], dtype=np.uint8)
     samples = [(c, b, nodes.tolist()) for c, b, nodes in cohorts.samples(scored, bins)]
     assert samples == [(0, BINS, [0, 2, 3]), (0, 0, [0]), (0, 1, [2, 3])]
+
+
+@settings(deadline=None)
+@given(CLASSES, CLASSES)
+def test_a_restored_ring_is_that_of_its_cohort(
+    then: list[tuple[int, str]], now: list[tuple[int, str]]
+) -> None:
+    old, new = cohorts_of(then), cohorts_of(now)
+    _, rings, minute_rings = new.restore(old.state())
+    assert (len(rings), len(minute_rings)) == (new.rings, new.minute_rings)
+    some = np.array(1)
+    for number, key in enumerate(new.keys):
+        place = old.keys.index(key) if key in old.keys else -1
+        mine, theirs = np.array(number), np.array(place)
+        for horizon in range(2):
+            there = int(old.minute_ring(horizon, theirs)) if place >= 0 else -1
+            assert minute_rings[int(new.minute_ring(horizon, mine))] == there
+            there = int(old.ring(horizon, theirs, some, some)) if place >= 0 else -1
+            assert rings[int(new.ring(horizon, mine, some, some))] == there

@@ -22,7 +22,7 @@ OF_NO_POWER = {
     *("moment", "stand_ins_mw", "shares", "with_reserved"),
 }
 """Who is heard, and what the operator or a scheduler has said; the last row answers nobody."""
-FROM_WHAT_IS_SHOWN = {"prediction", "peak_mw", "free_mw", "room", "room_above"}
+FROM_WHAT_IS_SHOWN = {"prediction", "peak_mw", "free_mw", "room", "room_above", "trust"}
 
 
 @pytest.fixture
