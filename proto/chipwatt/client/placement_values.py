@@ -25,8 +25,8 @@ class Provenance:
     reporting_ppm: int
     """Share of the hosts beneath that were heard from lately."""
     predictor: str
-    """``CONFORMAL``, ``N_SIGMA``, ``RC_LIKE``, ``RECENT_MAX``, ``NAMEPLATE_90`` or ``NAMEPLATE``;
-    empty where nothing was predicted."""
+    """``CONFORMAL``, ``BY_THE_MINUTE``, ``N_SIGMA``, ``RC_LIKE``, ``RECENT_MAX``, ``NAMEPLATE_90``
+    or ``NAMEPLATE``; empty where nothing was predicted."""
     quality: tuple[str, ...]
     """Of ``STALE``, ``PARTIAL``, ``COLD_START``, ``ESTIMATED_CHILD``, ``BY_THE_MINUTE``; empty:
     nothing weakens it."""

@@ -86,6 +86,8 @@ class _PredictorEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     """Mean and five standard deviations of the last ten minutes."""
     PREDICTOR_CONFORMAL: _Predictor.ValueType  # 6
     """Aligned cohort conformal."""
+    PREDICTOR_BY_THE_MINUTE: _Predictor.ValueType  # 7
+    """The same above whole minutes alone: see QUALITY_BY_THE_MINUTE."""
 
 class Predictor(_Predictor, metaclass=_PredictorEnumTypeWrapper):
     """How a peak was predicted."""
@@ -101,6 +103,8 @@ PREDICTOR_N_SIGMA: Predictor.ValueType  # 5
 """Mean and five standard deviations of the last ten minutes."""
 PREDICTOR_CONFORMAL: Predictor.ValueType  # 6
 """Aligned cohort conformal."""
+PREDICTOR_BY_THE_MINUTE: Predictor.ValueType  # 7
+"""The same above whole minutes alone: see QUALITY_BY_THE_MINUTE."""
 Global___Predictor: typing_extensions.TypeAlias = Predictor
 
 class _Quality:
@@ -269,7 +273,9 @@ class Calibration(google.protobuf.message.Message):
     SCORES_FIELD_NUMBER: builtins.int
     coverage_7d_ppm: builtins.int
     """Share of the last seven days' peaks that stayed at or below the prediction; of the
-    quantile asked for, or the nearest that is scored. 0 where none has closed yet, and with QUALITY_BY_THE_MINUTE.
+    quantile asked for, or the nearest that is scored. 0 where none has closed yet.
+    With QUALITY_BY_THE_MINUTE of days that are over alone, and 0 of kinds of nodes that have
+    fewer than eight hosts.
     Of RankCandidates, once 20 placements at the quantile were reported on within seven days:
     the share of them under which no budget was exceeded.
     """

@@ -24,7 +24,7 @@ QUANTILE = 0.99
 WARM_S = 600
 _RC_EVERY_S = 60
 _ORIGIN_S = 10
-BY_THE_MINUTE = "by the minute"
+BY_THE_MINUTE = Predictor.BY_THE_MINUTE.name
 """What schedulers are shown, made of minutes that ended up to 75 s ago."""
 ORACLES = ("oracle, a node", "oracle, all")
 
@@ -99,7 +99,7 @@ def predictions(
     forecaster = Forecaster(nodes_of(groups), ForecastConfig((horizon_s,), lag_s=0))
     sums = np.concatenate([g.power for g in groups]).astype(np.float64) * MW
     seconds = sums.shape[1]
-    said: dict[str, list[Array]] = {rule: [] for rule in (*Predictor.__members__, BY_THE_MINUTE)}
+    said: dict[str, list[Array]] = {rule: [] for rule in Predictor.__members__}
     nameplate = np.concatenate([np.full(len(g.power), g.rating * MW) for g in groups])
     held = nameplate
     origins = []

@@ -15,6 +15,8 @@ _DAY_S = 86_400
 _DAYS = 8
 """Seven whole days and the one that is running."""
 _COUNT, _HELD, _OVER, _UNDER = range(4)
+_OF_WHOLE_DAYS = frozenset({Predictor.BY_THE_MINUTE})
+"""Told of days that are over: who is answered so must not see when somebody peaked."""
 
 
 class Book:
@@ -32,7 +34,7 @@ class Book:
         """Enter closed windows.
 
         ``scored`` has rows (peak, prediction) as shares of the scale, NaN where nothing
-        was predicted; for CONFORMAL a prediction row for each scored quantile, for the
+        was predicted; for a predictor with scores a row for each scored quantile, for the
         others a single one that is judged at all of them.
         """
         self._turn(second // _DAY_S)
@@ -54,10 +56,16 @@ class Book:
         self._day = max(self._day, day)
 
     def read(self, predictor: Predictor, kind: int, horizon_s: int, quantile: float) -> Calibration:
-        """Return what holds for the scored quantile that is nearest."""
+        """Return what holds for the scored quantile that is nearest.
+
+        Of BY_THE_MINUTE it is told for days that are over, by UTC.
+        """
         nearest = int(np.argmin(np.abs(np.array(SCORED) - quantile)))
         horizon = self._horizons_s.index(horizon_s)
-        sums = self._sums[:, horizon, predictor, nearest, kind].sum(axis=0)
+        by_day = self._sums[:, horizon, predictor, nearest, kind]
+        sums = by_day.sum(axis=0)
+        if predictor in _OF_WHOLE_DAYS:
+            sums = sums - by_day[self._day % _DAYS]
         count = sums[_COUNT] or np.nan
         at = SCORED[nearest]
         return Calibration(
@@ -74,7 +82,10 @@ class Book:
         """Yield everything that has at least one window."""
         filled = self._sums[..., _COUNT].sum(axis=0) > 0
         for horizon, predictor, quantile, kind in np.argwhere(filled).tolist():
-            yield self.read(Predictor(predictor), kind, self._horizons_s[horizon], SCORED[quantile])
+            at = self._horizons_s[horizon], SCORED[quantile]
+            found = self.read(Predictor(predictor), kind, *at)
+            if found.windows:
+                yield found
 
     def state(self) -> State:
         return {"sums": self._sums, "day": np.array(self._day)}

@@ -9,7 +9,7 @@ from chipwatt.collector.forecast.nodes import EVERY, Nodes, Which
 from chipwatt.collector.forecast.recent import Recent
 from chipwatt.core.tables import Array
 
-CLASSIC = tuple(p for p in Predictor if p != Predictor.CONFORMAL)
+CLASSIC = tuple(p for p in Predictor if not p.has_scores)
 
 
 def classic_mw(predictor: Predictor, nodes: Nodes, recent: Recent, which: Which = EVERY) -> Array:

@@ -28,6 +28,13 @@ class Predictor(IntEnum):
     """Mean and five standard deviations of the last ten minutes."""
     CONFORMAL = 6
     """Aligned cohort conformal."""
+    BY_THE_MINUTE = 7
+    """The same above whole minutes alone, for who may see nobody's seconds."""
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether a margin of scores is part of it."""
+        return self in (Predictor.CONFORMAL, Predictor.BY_THE_MINUTE)
 
 
 class Weakness(IntFlag):

@@ -86,7 +86,8 @@ class Horizon:
         self._slopes = Slopes(len(parts.cohorts.keys))
         nodes = len(parts.nodes.ids)
         rows = len(SCORED) + len(_KEPT)
-        self.pending = Pending(self.horizon_s, config.lag_s, config.origins, rows, nodes)
+        margins = len(SCORED), len(parts.cohorts.keys)
+        self.pending = Pending(self.horizon_s, config.lag_s, config.origins, rows, nodes, margins)
         self.alpha = Alpha(nodes, config.origins)
         self._bins = np.zeros(nodes, dtype=np.uint8)
         self._min_binned = min(_BINNED_STRANGERS * config.origins, RING)
@@ -160,13 +161,21 @@ class Horizon:
         slow, swing = self._levels()
         minutes = parts.recent.minutes_mw(second + 1, MINUTES)
         share = minute_base(minutes) / nodes.scale_mw
-        rows = self.pending.open(second, slow, swing, rise, self._bins, share, usable)
+        margins = np.stack([self._minute_margins(quantile) for quantile in SCORED])
+        rows = self.pending.open(second, slow, swing, rise, self._bins, share, margins, usable)
         now, cap = nodes.mean_mw, np.maximum(nodes.cap_mw(), nodes.mean_mw)
         for row, quantile in enumerate(SCORED):
             held = np.clip(reading.peak_mw(quantile), now, cap)
             rows[row] = np.where(reading.basis.ready, held, np.nan)
         for row, predictor in enumerate(_KEPT, start=len(SCORED)):
             rows[row] = classic_mw(predictor, nodes, parts.recent)
+
+    def _minute_margins(self, quantile: float) -> Array:
+        """Return what each cohort's minutes are raised by, as a share; NaN while it is cold."""
+        parts = self._parts
+        rings = parts.cohorts.minute_ring(self._number, np.arange(len(parts.cohorts.keys)))
+        margins, _ = parts.by_minute.margins(rings, np.full(len(rings), 1.0 - quantile))
+        return np.where(parts.by_minute.held(rings) >= MIN_SCORES, margins, np.nan)
 
     def close(self, second: int) -> None:
         """Score every window that has ended, and learn from it."""
@@ -214,12 +223,22 @@ class Horizon:
         peak = closed.highest_mw[which]
         predicted = closed.predicted_mw[:, which]
         said = {Predictor.CONFORMAL: predicted[: len(SCORED)]}
+        said[Predictor.BY_THE_MINUTE] = self._by_the_minute(closed, which)
         said |= {p: predicted[len(SCORED) + n, np.newaxis] for n, p in enumerate(_KEPT)}
         for predictor in (Predictor.NAMEPLATE, Predictor.NAMEPLATE_90):
             said[predictor] = classic_mw(predictor, nodes, self._parts.recent, which)[np.newaxis]
         for predictor, rows in said.items():
             scored = np.vstack([peak[np.newaxis], rows]) / scale
             self._parts.book.enter(second, self._number, predictor, scored, kinds)
+
+    def _by_the_minute(self, closed: Closed, which: Array) -> Array:
+        """Return what is shown to who sees no second, but for its coarse steps; mW."""
+        nodes, cohorts = self._parts.nodes, self._parts.cohorts
+        base_mw = closed.minute_share[which] * nodes.scale_mw[which]
+        margin_mw = closed.minute_margins[:, cohorts.of[which]] * nodes.scale_mw[which]
+        most_mw = np.maximum(nodes.cap_mw(which), base_mw)
+        said: Array = np.clip(base_mw + margin_mw, base_mw, most_mw)
+        return said
 
     def state(self) -> State:
         return {
@@ -233,5 +252,5 @@ class Horizon:
         """Take over what is known; ``cohorts`` gives each cohort's place in the state."""
         self._slopes.restore(under("slopes", state), cohorts)
         self._bins[source >= 0] = state["bins"][source[source >= 0]]
-        self.pending.restore(under("pending", state), source)
+        self.pending.restore(under("pending", state), source, cohorts)
         self.alpha.restore(under("alpha", state), source)

@@ -31,6 +31,8 @@ class Closed:
     volatility_bin: Array
     minute_share: Array
     """What whole minutes said at the origin, as a share of the scale; NaN: nothing."""
+    minute_margins: Array
+    """What would have been added to it, a row a scored quantile, a column a cohort."""
     predicted_mw: Array
     """Rows as they were opened; NaN where that predictor had nothing to say."""
     whole: Array
@@ -38,9 +40,20 @@ class Closed:
 
 
 class Pending:
-    """The windows of one horizon. Rows are windows, columns nodes."""
+    """The windows of one horizon. Rows are windows, columns nodes.
 
-    def __init__(self, horizon_s: int, lag_s: int, origins: int, rows: int, nodes: int) -> None:
+    ``margins`` is the shape of ``Closed.minute_margins``.
+    """
+
+    def __init__(
+        self,
+        horizon_s: int,
+        lag_s: int,
+        origins: int,
+        rows: int,
+        nodes: int,
+        margins: tuple[int, int] = (0, 0),
+    ) -> None:
         self._length_s = horizon_s + lag_s
         self.stride_s = max(1, horizon_s // origins)
         windows = -(-self._length_s // self.stride_s)
@@ -51,6 +64,7 @@ class Pending:
         self._template = np.full((windows, nodes), np.nan, dtype=np.float32)
         self._bin = np.zeros((windows, nodes), dtype=np.uint8)
         self._minute = np.full((windows, nodes), np.nan, dtype=np.float16)
+        self._minute_margins = np.full((windows, *margins), np.nan, dtype=np.float32)
         self._broken = np.ones((windows, nodes), dtype=bool)
         self._predicted = np.full((windows, rows, nodes), np.nan, dtype=np.float32)
 
@@ -76,6 +90,7 @@ class Pending:
                 self._template[row],
                 self._bin[row],
                 self._minute[row].astype(np.float64),
+                self._minute_margins[row],
                 self._predicted[row],
                 ~self._broken[row],
             )
@@ -88,6 +103,7 @@ class Pending:
         template_mw: Array,
         volatility_bin: Array,
         minute_share: Array,
+        minute_margins: Array,
         usable: Array,
     ) -> Array:
         """Open a window after this bin; return its rows of predictions to be filled in."""
@@ -101,6 +117,7 @@ class Pending:
         self._template[row] = template_mw
         self._bin[row] = volatility_bin
         self._minute[row] = minute_share
+        self._minute_margins[row] = minute_margins
         self._broken[row] = ~usable
         predicted: Array = self._predicted[row]
         return predicted
@@ -114,11 +131,12 @@ class Pending:
             "template": self._template,
             "bin": self._bin,
             "minute": self._minute,
+            "minute_margins": self._minute_margins,
             "broken": self._broken,
             "predicted": self._predicted,
         }
 
-    def restore(self, state: State, source: Array) -> None:
+    def restore(self, state: State, source: Array, cohorts: Array) -> None:
         self._origin[:] = state["origin"]
         carry(state["highest"], self._highest, source)
         carry(state["slow"], self._slow, source)
@@ -126,5 +144,6 @@ class Pending:
         carry(state["template"], self._template, source)
         carry(state["bin"], self._bin, source)
         carry(state["minute"], self._minute, source)
+        carry(state["minute_margins"], self._minute_margins, cohorts)
         carry(state["broken"], self._broken, source)
         carry(state["predicted"], self._predicted, source)

@@ -92,7 +92,7 @@ class Sight:
             template_mw=np.zeros(len(base_mw)),
             margin_mw=margin,
             assumed_mw=self.assumed_mw,
-            predictor=np.where(ready, int(Predictor.CONFORMAL), seen.cold),
+            predictor=np.where(ready, int(Predictor.BY_THE_MINUTE), seen.cold),
             weakness=weakness,
             scores=scores,
         )

@@ -209,13 +209,12 @@ class Outlook:
         quality = set(plain.quality)
         if served.weakness[position] & Weakness.COLD_START and self.columns.total[position]:
             quality.add(Quality.COLD_START)
-        conformal = predictor is Predictor.CONFORMAL
         return replace(
             plain,
             quality=tuple(sorted(quality)),
             predictor=predictor,
             coverage_7d_ppm=coverage_ppm(held),
-            scores=int(served.scores[position]) if conformal else 0,
+            scores=int(served.scores[position]) if predictor.has_scores else 0,
         )
 
     def trust_of_all(self) -> Trust:

@@ -43,7 +43,7 @@ def peak_curve(
         lower_mw = mean_mw + (peak_mw - mean_mw) * part
         peaks.append(int(np.ceil(min(peak_mw, lower_mw) if peak_mw > mean_mw else peak_mw)))
     first = outlook.prediction(horizon_s, quantiles[0])
-    if first.predictor[position] == Predictor.CONFORMAL:
+    if Predictor(first.predictor[position]).has_scores:
         base_mw = round(float(first.base_mw[position] + first.assumed_mw[position]))
         template_mw = round(float(first.template_mw[position]))
         margin_mw = round(float(first.margin_mw[position]))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from chipwatt.collector.forecast.contract import Calibration, Prediction, Predictor
+from chipwatt.collector.forecast_quality import hosts_behind, of_many
 from chipwatt.collector.placement.minute_hold import MINUTE_S, MinuteHold, minute_of
 from chipwatt.collector.placement.outlook import Asked, Outlook
 from chipwatt.collector.placement.outlooks import Outlooks
@@ -78,9 +79,20 @@ class ShownOutlook(Outlook):
     def calibration(
         self, position: int, horizon_s: int, quantile: float, predictor: Predictor
     ) -> Calibration:
-        """Return that nothing is known: what was scored are the exact predictions."""
+        """Return how what is shown has held on days that are over, and of nothing else.
+
+        Rounded, and of kinds of nodes that are not of a few hosts alone: see ``told_quality``.
+        """
+        if predictor is Predictor.BY_THE_MINUTE:
+            held = self.exact.calibration(position, horizon_s, quantile, predictor)
+            for told in of_many([held], self._hosts_behind):
+                return told
         kind = int(self.topology.nodes[position].kind)
         return Calibration(predictor, kind, horizon_s, quantile, 0, np.nan, np.nan)
+
+    @cached_property
+    def _hosts_behind(self) -> Counter[int]:
+        return hosts_behind(self.exact)
 
     def trust_of_all(self) -> Trust:
         return self._marked(super().trust_of_all())

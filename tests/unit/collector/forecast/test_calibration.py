@@ -54,6 +54,19 @@ def test_a_day_counts_for_seven_more(first: int, later: int) -> None:
     assert book.read(Predictor.N_SIGMA, 6, 60, 0.9).windows == (2 if later < 8 else 1)
 
 
+def test_by_the_minute_a_day_counts_when_it_is_over() -> None:
+    book = Book((60,))
+    rows = np.array([[0.5], *[[0.6]] * len(SCORED)])
+    windows = []
+    for day in range(10):
+        for _ in range(2):
+            book.enter(day * DAY_S, 0, Predictor.BY_THE_MINUTE, rows, np.array([6]))
+            found = book.read(Predictor.BY_THE_MINUTE, 6, 60, 0.9)
+            assert bool(list(book.all())) == (found.windows > 0)
+            windows.append(found.windows)
+    assert windows == [2 * min(day, 7) for day in range(10) for _ in range(2)]
+
+
 def test_yields_what_has_windows() -> None:
     book = Book((60, 600))
     book.enter(0, 1, Predictor.NAMEPLATE, np.array([[0.5], [1.0]]), np.array([8]))

@@ -10,6 +10,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from chipwatt.collector.forecast.contract import ForecastConfig, NodeSpec, Predictor, Weakness
 from chipwatt.collector.forecast.forecaster import Forecaster
+from chipwatt.collector.forecast.horizon import minute_base
+from chipwatt.collector.forecast.sight import Seen
 from chipwatt.core.tables import Array
 from unit.collector.forecast.fleets import RATED_MW, SHORT, START_S, fed, feed, noise, peaks, specs
 
@@ -47,6 +49,36 @@ def test_exchangeable_nodes_are_covered_as_promised(load: object) -> None:
     booked = forecaster.calibration(6, horizon_s, 0.9)
     assert booked.windows > 50 * nodes
     assert booked.coverage == pytest.approx(0.9, abs=0.04)
+
+
+@pytest.mark.parametrize("load", [noise, skewed])
+def test_what_minutes_alone_predict_is_scored_and_told_when_the_day_is_over(load: object) -> None:
+    assert callable(load)
+    nodes, seconds, horizon_s = 60, 2_400, 60
+    power = np.minimum(load(nodes, seconds), 5 * RATED_MW)
+    forecaster = Forecaster(specs(nodes, rated_mw=5 * RATED_MW), SHORT)
+    cold = np.full(nodes, 5 * RATED_MW), np.full(nodes, int(Predictor.NAMEPLATE))
+    said, origins = [], range(700, seconds - horizon_s, 20)
+    start_s = (START_S // 86_400 + 1) * 86_400 - seconds
+    for second in range(seconds):
+        forecaster.step(start_s + second, power[second], power[second])
+        if second in origins:
+            end = (second + 1) // 60 * 60
+            base = minute_base(power[end - 480 : end].reshape(8, 60, nodes).mean(axis=1))
+            sight = forecaster.sight(horizon_s)
+            said.append([sight.predict_on(Seen(base, *cold), q) for q in QUANTILES])
+    windows = sliding_window_view(power, horizon_s, axis=0).max(axis=2)
+    came = np.stack([windows[second + 1] for second in origins])
+    assert forecaster.calibration(6, horizon_s, 0.9, Predictor.BY_THE_MINUTE).windows == 0
+    for second in range(80):
+        forecaster.step(start_s + seconds + second, power[-1], power[-1])
+    for number, quantile in enumerate(QUANTILES):
+        held = [row <= s[number].peak_mw for row, s in zip(came, said, strict=True)]
+        booked = forecaster.calibration(6, horizon_s, quantile, Predictor.BY_THE_MINUTE)
+        assert booked.windows > 50 * nodes
+        assert booked.coverage == pytest.approx(np.mean(held), abs=0.02)
+        assert quantile - 0.03 <= booked.coverage <= quantile + 0.03
+    assert (said[-1][0].predictor == Predictor.BY_THE_MINUTE).all()
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,7 @@ def test_probabilities_are_the_inverse_of_what_is_predicted(tmp_path: Path) -> N
     fleet.run(481)
     outlook = ShownOutlooks(fleet.outlooks).latest()
     at = np.array(of(outlook, ("h0", "h5")))
-    assert (outlook.prediction(60, 0.5).predictor[at] == Predictor.CONFORMAL).all()
+    assert (outlook.prediction(60, 0.5).predictor[at] == Predictor.BY_THE_MINUTE).all()
     assert (outlook.peak_mw(60, 0.73)[at] % (20 * W) == 0).all()
     for watts in range(20, 320, 13):
         limit_mw = np.full(len(outlook.topology.nodes), float(watts * W))

@@ -12,7 +12,7 @@ from chipwatt.collector.forecast.contract import Predictor
 from chipwatt.collector.placement.outlook import Outlook
 from chipwatt.collector.placement.shown_outlook import ShownOutlook, ShownOutlooks
 from chipwatt.collector.placement.trust import Quality
-from unit.collector.placement.fleet import HOSTS, Fleet, W, text
+from unit.collector.placement.fleet import HOSTS, START_S, Fleet, W, text
 from unit.collector.placement.telling import ASKED, FINAL_S, NODES, of, told
 
 OF_NO_POWER = {
@@ -163,13 +163,33 @@ def test_what_the_forecast_takes_up_is_shown_at_once(fleet: Fleet) -> None:
     assert shown.latest()._hold is not hold
 
 
-def test_nobody_is_told_how_other_predictions_have_held(fleet: Fleet) -> None:
+def test_how_other_predictions_have_held_is_not_told(fleet: Fleet) -> None:
     fleet.run(400)
     outlook = ShownOutlooks(fleet.outlooks).latest()
     site = outlook.topology.index["site"]
-    assert outlook.exact.calibration(site, 60, 0.5, Predictor.N_SIGMA).windows > 0
-    assert outlook.calibration(site, 60, 0.5, Predictor.N_SIGMA).windows == 0
-    assert outlook.trust(site, 60, 0.5).coverage_7d_ppm == 0
+    for other in (Predictor.N_SIGMA, Predictor.NAMEPLATE):
+        assert outlook.exact.calibration(site, 60, 0.5, other).windows > 0
+        assert outlook.calibration(site, 60, 0.5, other).windows == 0
+
+
+def test_how_these_have_held_is_told_the_next_day_and_not_of_a_few_hosts(fleet: Fleet) -> None:
+    shown = ShownOutlooks(fleet.outlooks)
+    fleet.wait((START_S // 86_400 + 1) * 86_400 - fleet.now_s - 900)
+    fleet.history()
+    fleet.run(890)
+    rack, host = of(shown.latest(), ("r0", "h0"))
+    assert shown.latest().prediction(60, 0.5).predictor[rack] == Predictor.BY_THE_MINUTE
+    assert shown.latest().trust(rack, 60, 0.5).coverage_7d_ppm == 0
+    fleet.run(100)
+    outlook = shown.latest()
+    told = outlook.trust(rack, 60, 0.5).coverage_7d_ppm
+    exact = outlook.exact.calibration(rack, 60, 0.5, Predictor.BY_THE_MINUTE)
+    assert told == round(round(exact.coverage, 4) * 1_000_000)
+    assert told > 0
+    seven = [number for number in range(HOSTS) if number != 6]
+    for _ in range(70):
+        fleet.run(1, seven)
+    assert shown.latest().trust(host, 60, 0.5).coverage_7d_ppm == 0
 
 
 def test_everything_that_is_answered_says_that_it_is_by_the_minute(fleet: Fleet) -> None:
