@@ -16,8 +16,8 @@ _CLASSES = 4
 STEP_MS = 50.0
 """A bin of 10,000 nodes and four horizons."""
 NODE_BYTES = 2_000
-_SHARED = ("scores.", "book.", "cohorts.", "template.day")
-"""Rings are a cohort's, the book is a kind's, template days are history."""
+SHARED = ("scores.", "by_minute.", "book.", "cohorts.", "template.day")
+"""Of a state: rings are a cohort's, the book is a kind's, template days are history."""
 
 
 def run() -> Outcome:
@@ -47,7 +47,7 @@ def run() -> Outcome:
         forecaster.predict(600, 0.99)
         predict_ms = (time.perf_counter() - began) * 1e3
         state = forecaster.state()
-        shared = sum(v.nbytes for k, v in state.items() if k.startswith(_SHARED))
+        shared = sum(v.nbytes for k, v in state.items() if k.startswith(SHARED))
         each = (sum(v.nbytes for v in state.values()) - shared) / nodes
         median, p99 = np.quantile(took_ms, [0.5, 0.99])
         print(

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from bench.placement.cost import SHARED
 from bench.placement.outcome import Outcome
 from chipwatt.collector.latest import Latest
 from chipwatt.collector.placement.outlook import Outlook
@@ -45,7 +46,6 @@ PDUS_A_UPS = 8
 _SNAPSHOTS = 3
 _QUERIES = 80
 _AT_ONCE = 2_000
-_SHARED = ("scores.", "book.", "cohorts.", "template.day")
 
 
 def dual_fed(hosts: int) -> Topology:
@@ -103,9 +103,10 @@ class Fleet:
         tracemalloc.stop()
         parts = self._predictions.forecaster._parts
         seconds = _bytes(self._latest._rings) + _bytes(self._sums._history)
-        self.all_bytes = (held - seconds - _bytes(parts.scores) - _bytes(parts.book)) / hosts
+        shared = sum(_bytes(part) for part in (parts.scores, parts.by_minute, parts.book))
+        self.all_bytes = (held - seconds - shared) / hosts
         kept = self._predictions.state()
-        own = [value.nbytes for name, value in kept.items() if not name.startswith(_SHARED)]
+        own = [value.nbytes for name, value in kept.items() if not name.startswith(SHARED)]
         self.forecast_bytes = sum(own) / hosts
 
     def look(self) -> Outlook:
