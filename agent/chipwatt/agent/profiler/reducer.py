@@ -184,8 +184,10 @@ class Reducer:
         while self.step(mono_ns):
             pass
         end_ns = self._grid.current.start_ns
+        self._stillness.judge()
         for track in self._tracks:
-            track.ledger.settle()
+            if not track.doubted():
+                track.ledger.settle()
             if track.ledger.times_ns:
                 end_ns = max(end_ns, track.ledger.times_ns[-1])
         while end_ns > self._grid.current.end_ns:

@@ -99,11 +99,16 @@ class _Counter:
         return self._still(STILL_NS)
 
     def doubted(self) -> bool:
-        """Whether it is, or may be before long."""
+        """Whether it is, or may be before long: until every witness has had its say."""
         ledger = self.ledger
-        if ledger.seen_ns > ledger.changed_ns + STILL_NS:
+        refresh_ns = max((w.timing.resolution_ns for w in self._witnesses()), default=0)
+        if ledger.seen_ns > ledger.changed_ns + STILL_NS + _DOUBTED_NS + refresh_ns:
             return self.stuck()
         return self._still(_DOUBTED_NS)
+
+    def _witnesses(self) -> Iterator[CounterLedger]:
+        yield from self._siblings
+        yield from self._others
 
     def _still(self, least_ns: int) -> bool:
         ledger = self.ledger

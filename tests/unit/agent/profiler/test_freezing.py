@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -30,8 +31,16 @@ Course = Callable[[int], int]
 class Host:
     """A GPU that may freeze, beside one that moves; polled every 100 ms."""
 
-    def __init__(self, gpu_uj: Course, memory: tuple[Memory, ...] = (), now_ns: int = 0) -> None:
-        self.gpu_uj, self.now_ns = gpu_uj, now_ns
+    def __init__(
+        self,
+        gpu_uj: Course,
+        memory: tuple[Memory, ...] = (),
+        now_ns: int = 0,
+        *,
+        witness_ms: int = 100,
+    ) -> None:
+        """Let the other one show something new every ``witness_ms``."""
+        self.gpu_uj, self.now_ns, self.witness_ms = gpu_uj, now_ns, witness_ms
         self.batches: list[Records] = []
         self.reducer = Reducer(
             [GPU, OTHER], mono_ns=now_ns, unix_ns=UNIX_NS + now_ns, memory=memory
@@ -39,7 +48,7 @@ class Host:
         for position in range(2):
             self.reducer.measured(
                 position,
-                refresh_ns=100 * MS,
+                refresh_ns=(100, witness_ms)[position] * MS,
                 averaging_ns=0,
                 period_ns=100 * MS,
                 rate_reduced=False,
@@ -48,7 +57,8 @@ class Host:
     def run(self, until_ns: int) -> None:
         for now_ns in range(self.now_ns, until_ns, 100 * MS):
             self.reducer.observe(0, now_ns, self.gpu_uj(now_ns) % MODULUS_UJ)
-            self.reducer.observe(1, now_ns, FIRST_UJ + now_ns // 10)
+            fresh_ns = now_ns - now_ns % (self.witness_ms * MS)
+            self.reducer.observe(1, now_ns, FIRST_UJ + fresh_ns // 10)
             while self.reducer.step(now_ns):
                 pass
         self.now_ns = until_ns
@@ -59,7 +69,7 @@ class Host:
         self.batches += self.reducer.finish(self.now_ns)
         plain = [memory_to_plain(entry) for entry in self.reducer.memory()]
         memory = tuple(memory_from_plain(entry) for entry in plain)
-        successor = Host(self.gpu_uj, memory, self.now_ns + S)
+        successor = Host(self.gpu_uj, memory, self.now_ns + S, witness_ms=self.witness_ms)
         self.reducer, self.now_ns = successor.reducer, successor.now_ns
 
     def line(self) -> Books:
@@ -80,6 +90,25 @@ def test_a_counter_that_is_frozen_for_good_leaves_its_line_open() -> None:
     assert line.known_uj == 12 * S // 10
     assert not line.gaps
     assert last.flags & Flag.SUSPECT
+
+
+@pytest.mark.parametrize("witness_ms", [100, 200, 300, 700, 900])
+@pytest.mark.parametrize("frozen_ms", [*range(12_000, 13_000, 100)])
+def test_what_was_in_doubt_is_not_told_before_witnesses_have_spoken(
+    witness_ms: int, frozen_ms: int
+) -> None:
+    host = Host(lambda now_ns: FIRST_UJ + min(now_ns, frozen_ms * MS) // 10, witness_ms=witness_ms)
+    host.run(30 * S)
+    last = host.line().windows[-1]
+    assert last.start_mono_ns + last.duration_ns == frozen_ms * MS
+
+
+@pytest.mark.parametrize("end_ms", range(13_200, 19_500, 300))
+def test_an_end_while_it_is_in_doubt_says_nothing_of_what_came_since(end_ms: int) -> None:
+    host = Host(lambda now_ns: FIRST_UJ + min(now_ns, 12 * S) // 10)
+    host.run(end_ms * MS)
+    last = host.line().windows[-1]
+    assert last.start_mono_ns + last.duration_ns == 12 * S
 
 
 def test_one_that_catches_up_is_exact_over_one_long_window() -> None:
@@ -136,6 +165,7 @@ def test_it_is_given_up_after_a_day() -> None:
     counts_on=st.booleans(),
     start_uj=st.integers(1, MODULUS_UJ - 1),
     restart_ms=st.integers(1, 100_000),
+    witness_ms=st.integers(50, 900),
 )
 def test_whatever_a_frozen_counter_did_the_bounds_hold_the_truth(
     freeze_ms: int,
@@ -144,6 +174,7 @@ def test_whatever_a_frozen_counter_did_the_bounds_hold_the_truth(
     counts_on: bool,
     start_uj: int,
     restart_ms: int,
+    witness_ms: int,
 ) -> None:
     """Three powers: before, while it is frozen, and after it.
 
@@ -165,7 +196,7 @@ def test_whatever_a_frozen_counter_did_the_bounds_hold_the_truth(
             shown -= powers_mw[1] * frozen_ms
         return start_uj + shown
 
-    host = Host(shown_uj)
+    host = Host(shown_uj, witness_ms=witness_ms)
     end_ms = thaw_ms + 20_000
     if restart_ms < end_ms:
         host.run(restart_ms * MS)
