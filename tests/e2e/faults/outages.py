@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from chipwatt.core.clock import NS_PER_S
 from chipwatt.core.model import Flag, GapReason
 from chipwatt.core.records import DeviceWindow, Gap
 from e2e.faults.bench import POSSIBLE_MW, Bench, Host
@@ -167,7 +168,8 @@ def driver_reload(case: Case) -> Counts:
         host = bench.host
         scenario = bench.folder / "gpus"
         card: Any = nvml.gpu(1, steady(300_000))
-        write_scenario(scenario, [card])
+        # So long ago that no agent can start so late that the new life has caught up.
+        write_scenario(scenario, [card], start_mono_ns=time.monotonic_ns() - 120 * NS_PER_S)
         bench.start_collector()
         _on_gpus(bench, host, scenario)
         until(lambda: bench.status().device_windows_stored >= 3, 30, "windows of a GPU")
