@@ -100,15 +100,11 @@ class _Counter:
 
     def doubted(self) -> bool:
         """Whether it is, or may be before long: until every witness has had its say."""
-        ledger = self.ledger
-        refresh_ns = max((w.timing.resolution_ns for w in self._witnesses()), default=0)
-        if ledger.seen_ns > ledger.changed_ns + STILL_NS + _DOUBTED_NS + refresh_ns:
-            return self.stuck()
-        return self._still(_DOUBTED_NS)
-
-    def _witnesses(self) -> Iterator[CounterLedger]:
-        yield from self._siblings
-        yield from self._others
+        if not self._still(_DOUBTED_NS):
+            return False
+        refresh_ns = max(w.timing.resolution_ns for w in (*self._siblings, *self._others))
+        spoken_ns = self.ledger.changed_ns + STILL_NS + _DOUBTED_NS + refresh_ns
+        return self.ledger.seen_ns <= spoken_ns or self.stuck()
 
     def _still(self, least_ns: int) -> bool:
         ledger = self.ledger

@@ -16,7 +16,7 @@ from chipwatt.collector.forecast.contract import ForecastConfig, Predictor
 from chipwatt.collector.forecast.levels import SETTLE_S, Levels
 from chipwatt.collector.forecast.nodes import EVERY, Nodes, Which
 from chipwatt.collector.forecast.pending import Closed, Pending
-from chipwatt.collector.forecast.reading import Basis, Reading
+from chipwatt.collector.forecast.reading import Basis, Reading, minute_peak_mw
 from chipwatt.collector.forecast.recent import Recent
 from chipwatt.collector.forecast.scores import MIN_SCORES, RING, Scores
 from chipwatt.collector.forecast.slopes import Slopes
@@ -174,7 +174,7 @@ class Horizon:
         """Return what each cohort's minutes are raised by, as a share; NaN while it is cold."""
         parts = self._parts
         rings = parts.cohorts.minute_ring(self._number, np.arange(len(parts.cohorts.keys)))
-        margins, _ = parts.by_minute.margins(rings, np.full(len(rings), 1.0 - quantile))
+        margins, _ = parts.by_minute.margins(rings, 1.0 - quantile)
         return np.where(parts.by_minute.held(rings) >= MIN_SCORES, margins, np.nan)
 
     def close(self, second: int) -> None:
@@ -236,9 +236,7 @@ class Horizon:
         nodes, cohorts = self._parts.nodes, self._parts.cohorts
         base_mw = closed.minute_share[which] * nodes.scale_mw[which]
         margin_mw = closed.minute_margins[:, cohorts.of[which]] * nodes.scale_mw[which]
-        most_mw = np.maximum(nodes.cap_mw(which), base_mw)
-        said: Array = np.clip(base_mw + margin_mw, base_mw, most_mw)
-        return said
+        return minute_peak_mw(base_mw, margin_mw, nodes.cap_mw(which))
 
     def state(self) -> State:
         return {

@@ -52,7 +52,7 @@ class Pending:
         origins: int,
         rows: int,
         nodes: int,
-        margins: tuple[int, int] = (0, 0),
+        margins: tuple[int, int],
     ) -> None:
         self._length_s = horizon_s + lag_s
         self.stride_s = max(1, horizon_s // origins)

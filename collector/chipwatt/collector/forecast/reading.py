@@ -64,6 +64,11 @@ class Reading:
 
         It says nothing of what the node itself did lately.
         """
-        alpha = np.full(len(self.minute_rings), 1.0 - quantile)
-        margin: Array = self.scale_mw * self.by_minute.margins(self.minute_rings, alpha)[0]
-        return margin
+        margin, _ = self.by_minute.margins(self.minute_rings, 1.0 - quantile)
+        return self.scale_mw * margin
+
+
+def minute_peak_mw(base_mw: Array, margin_mw: Array, cap_mw: Array) -> Array:
+    """Return what is predicted above minutes, for who is told and for who scores it."""
+    peak: Array = np.clip(base_mw + margin_mw, base_mw, np.maximum(cap_mw, base_mw))
+    return peak

@@ -46,7 +46,7 @@ class Recent:
         peak: Array = mean + SIGMAS * np.sqrt(np.maximum(variance, 0.0))
         return peak
 
-    def minutes_mw(self, before_s: int, minutes: int, which: Array | slice = slice(None)) -> Array:
+    def minutes_mw(self, before_s: int, minutes: int) -> Array:
         """Return the means of the last whole minutes that end by ``before_s``, a row a minute.
 
         Newest last; NaN where nothing was seen of one, or it is kept no longer.
@@ -54,10 +54,11 @@ class Recent:
         end = before_s // _BLOCK_S
         wanted = np.arange(end - minutes, end)
         rows = wanted % _BLOCKS
-        count = self._count[rows][:, which].astype(np.float64)
+        count = self._count[rows].astype(np.float64)
         count[(wanted <= self._minute - _BLOCKS) | (wanted > self._minute)] = 0.0
-        total = self._sum[rows][:, which]
-        means: Array = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+        means: Array = np.divide(
+            self._sum[rows], count, out=np.full(count.shape, np.nan), where=count > 0
+        )
         return means
 
     def highest_mw(self, which: Array | slice = slice(None)) -> Array:

@@ -71,7 +71,7 @@ class Scores:
         held: Array = self._held[rings]
         return held
 
-    def margins(self, rings: Array, alpha: Array) -> tuple[Array, Array]:
+    def margins(self, rings: Array, alpha: Array | float) -> tuple[Array, Array]:
         """Return per element its ring's conformal margin, and whether it is finite.
 
         Where the rank is beyond the scores no finite margin holds the promise;

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chipwatt.collector.forecast.contract import Prediction, Predictor, Weakness
-from chipwatt.collector.forecast.reading import Reading
+from chipwatt.collector.forecast.reading import Reading, minute_peak_mw
 from chipwatt.collector.forecast.scores import MIN_SCORES
 from chipwatt.core.tables import Array
 
@@ -87,7 +87,7 @@ class Sight:
         weakness = np.where(self.whole, 0, int(Weakness.STALE))
         weakness |= np.where(ready, 0, int(Weakness.COLD_START))
         return Prediction(
-            peak_mw=np.clip(base_mw + margin, base_mw, np.maximum(self.cap_mw, base_mw)),
+            peak_mw=minute_peak_mw(base_mw, margin, self.cap_mw),
             base_mw=base_mw,
             template_mw=np.zeros(len(base_mw)),
             margin_mw=margin,

@@ -85,8 +85,8 @@ class ShownOutlook(Outlook):
         """
         if predictor is Predictor.BY_THE_MINUTE:
             held = self.exact.calibration(position, horizon_s, quantile, predictor)
-            for told in of_many([held], self._hosts_behind):
-                return told
+            if told := of_many([held], self._hosts_behind):
+                return told[0]
         kind = int(self.topology.nodes[position].kind)
         return Calibration(predictor, kind, horizon_s, quantile, 0, np.nan, np.nan)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,8 @@ from chipwatt.core.tables import Array
 from unit.collector.forecast.fleets import RATED_MW, SHORT, START_S, fed, feed, noise, peaks, specs
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99)
+Load = Callable[[int, int], Array]
+"""Power by (node count, seconds)."""
 
 
 def skewed(nodes: int, seconds: int) -> Array:
@@ -28,57 +32,64 @@ def skewed(nodes: int, seconds: int) -> Array:
     return 0.2 * RATED_MW + bursts + rng.normal(0, 1e3, (seconds, nodes))
 
 
-@pytest.mark.parametrize("load", [noise, skewed])
-def test_exchangeable_nodes_are_covered_as_promised(load: object) -> None:
-    assert callable(load)
-    nodes, seconds, horizon_s = 60, 2_400, 60
-    power = np.minimum(load(nodes, seconds), 5 * RATED_MW)
-    forecaster = Forecaster(specs(nodes, rated_mw=5 * RATED_MW), SHORT)
-    said, origins = [], range(700, seconds - horizon_s, 20)
-    for second in range(seconds):
-        forecaster.step(START_S + second, power[second], power[second])
+NODES, SECONDS, HORIZON_S = 60, 2_400, 60
+
+
+def told_and_came(
+    forecaster: Forecaster, power: Array, start_s: int, ask: Callable[[int, float], Array]
+) -> list[tuple[list[Array], Array]]:
+    """Take a series; return what was answered at each origin and quantile, and what then came."""
+    windows = sliding_window_view(power, HORIZON_S, axis=0).max(axis=2)
+    origins, found = range(700, SECONDS - HORIZON_S, 20), []
+    for second in range(SECONDS):
+        forecaster.step(start_s + second, power[second], power[second])
         if second in origins:
-            said.append([forecaster.predict(horizon_s, q).peak_mw for q in QUANTILES])
-    windows = sliding_window_view(power, horizon_s, axis=0).max(axis=2)
-    came = np.stack([windows[second + 1] for second in origins])
+            found.append(([ask(second, q) for q in QUANTILES], windows[second + 1]))
+    return found
+
+
+@pytest.mark.parametrize("load", [noise, skewed])
+def test_exchangeable_nodes_are_covered_as_promised(load: Load) -> None:
+    power = np.minimum(load(NODES, SECONDS), 5 * RATED_MW)
+    forecaster = Forecaster(specs(NODES, rated_mw=5 * RATED_MW), SHORT)
+    found = told_and_came(
+        forecaster, power, START_S, lambda _, q: forecaster.predict(HORIZON_S, q).peak_mw
+    )
     for number, quantile in enumerate(QUANTILES):
-        share = float(
-            np.mean([(row <= s[number]).mean() for row, s in zip(came, said, strict=True)])
-        )
+        share = float(np.mean([came <= said[number] for said, came in found]))
         assert quantile - 0.015 <= share <= quantile + 0.03
-    booked = forecaster.calibration(6, horizon_s, 0.9)
-    assert booked.windows > 50 * nodes
+    booked = forecaster.calibration(6, HORIZON_S, 0.9)
+    assert booked.windows > 50 * NODES
     assert booked.coverage == pytest.approx(0.9, abs=0.04)
 
 
 @pytest.mark.parametrize("load", [noise, skewed])
-def test_what_minutes_alone_predict_is_scored_and_told_when_the_day_is_over(load: object) -> None:
-    assert callable(load)
-    nodes, seconds, horizon_s = 60, 2_400, 60
-    power = np.minimum(load(nodes, seconds), 5 * RATED_MW)
-    forecaster = Forecaster(specs(nodes, rated_mw=5 * RATED_MW), SHORT)
-    cold = np.full(nodes, 5 * RATED_MW), np.full(nodes, int(Predictor.NAMEPLATE))
-    said, origins = [], range(700, seconds - horizon_s, 20)
-    start_s = (START_S // 86_400 + 1) * 86_400 - seconds
-    for second in range(seconds):
-        forecaster.step(start_s + second, power[second], power[second])
-        if second in origins:
-            end = (second + 1) // 60 * 60
-            base = minute_base(power[end - 480 : end].reshape(8, 60, nodes).mean(axis=1))
-            sight = forecaster.sight(horizon_s)
-            said.append([sight.predict_on(Seen(base, *cold), q) for q in QUANTILES])
-    windows = sliding_window_view(power, horizon_s, axis=0).max(axis=2)
-    came = np.stack([windows[second + 1] for second in origins])
-    assert forecaster.calibration(6, horizon_s, 0.9, Predictor.BY_THE_MINUTE).windows == 0
+def test_what_minutes_alone_predict_is_scored_and_told_when_the_day_is_over(load: Load) -> None:
+    power = np.minimum(load(NODES, SECONDS), 5 * RATED_MW)
+    forecaster = Forecaster(specs(NODES, rated_mw=5 * RATED_MW), SHORT)
+    cold = np.full(NODES, 5 * RATED_MW), np.full(NODES, int(Predictor.NAMEPLATE))
+    start_s = (START_S // 86_400 + 1) * 86_400 - SECONDS
+    last = None
+
+    def by_the_minute(second: int, quantile: float) -> Array:
+        nonlocal last
+        end = (second + 1) // 60 * 60
+        base = minute_base(power[end - 480 : end].reshape(8, 60, NODES).mean(axis=1))
+        last = forecaster.sight(HORIZON_S).predict_on(Seen(base, *cold), quantile)
+        return last.peak_mw
+
+    found = told_and_came(forecaster, power, start_s, by_the_minute)
+    assert forecaster.calibration(6, HORIZON_S, 0.9, Predictor.BY_THE_MINUTE).windows == 0
     for second in range(80):
-        forecaster.step(start_s + seconds + second, power[-1], power[-1])
+        forecaster.step(start_s + SECONDS + second, power[-1], power[-1])
     for number, quantile in enumerate(QUANTILES):
-        held = [row <= s[number].peak_mw for row, s in zip(came, said, strict=True)]
-        booked = forecaster.calibration(6, horizon_s, quantile, Predictor.BY_THE_MINUTE)
-        assert booked.windows > 50 * nodes
+        held = [came <= said[number] for said, came in found]
+        booked = forecaster.calibration(6, HORIZON_S, quantile, Predictor.BY_THE_MINUTE)
+        assert booked.windows > 50 * NODES
         assert booked.coverage == pytest.approx(np.mean(held), abs=0.02)
         assert quantile - 0.03 <= booked.coverage <= quantile + 0.03
-    assert (said[-1][0].predictor == Predictor.BY_THE_MINUTE).all()
+    assert last is not None
+    assert (last.predictor == Predictor.BY_THE_MINUTE).all()
 
 
 @pytest.fixture(scope="module")
