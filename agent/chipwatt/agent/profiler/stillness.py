@@ -99,11 +99,14 @@ class _Counter:
         return self._still(STILL_NS)
 
     def doubted(self) -> bool:
-        """Whether it is, or may be before long: until every witness has had its say."""
+        """Whether it is, or may be before long: until every witness has had its say.
+
+        One that is slower than ``STILL_NS`` is not waited for: the host's seconds wait meanwhile.
+        """
         if not self._still(_DOUBTED_NS):
             return False
         refresh_ns = max(w.timing.resolution_ns for w in (*self._siblings, *self._others))
-        spoken_ns = self.ledger.changed_ns + STILL_NS + _DOUBTED_NS + refresh_ns
+        spoken_ns = self.ledger.changed_ns + STILL_NS + _DOUBTED_NS + min(refresh_ns, STILL_NS)
         return self.ledger.seen_ns <= spoken_ns or self.stuck()
 
     def _still(self, least_ns: int) -> bool:

@@ -207,3 +207,26 @@ def test_whatever_a_frozen_counter_did_the_bounds_hold_the_truth(
     end_ns = last.start_mono_ns + last.duration_ns
     slack_uj = 200 * MAX_MW  # two refreshes: edges are timed by the polls
     assert line.lower_uj - slack_uj <= truth_uj(end_ns) <= line.upper_uj + slack_uj
+
+
+def test_a_witness_that_takes_minutes_holds_up_nobody() -> None:
+    slow = sensor(2, kind=DeviceKind.GPU)
+    reducer = Reducer([GPU, OTHER, slow], mono_ns=0, unix_ns=UNIX_NS)
+    for position, refresh_ns in enumerate((100 * MS, 100 * MS, 600 * S)):
+        reducer.measured(
+            position,
+            refresh_ns=refresh_ns,
+            averaging_ns=0,
+            period_ns=100 * MS,
+            rate_reduced=False,
+        )
+    told_ns, silence_ns = 0, 0
+    for now_ns in range(0, 200 * S, 100 * MS):
+        for position, end_ns in enumerate((12 * S, 15 * S, 0)):  # they all come to rest
+            reducer.observe(position, now_ns, FIRST_UJ + min(now_ns, end_ns) // 10)
+        while reducer.step(now_ns):
+            pass
+        silence_ns = max(silence_ns, now_ns - told_ns)
+        if reducer.take():
+            told_ns = now_ns
+    assert silence_ns < 30 * S
