@@ -31,7 +31,9 @@ struct control {
   uint64_t total;          /* calls of all kinds so far */
   uint64_t kill_at;        /* the call after this many is the last one; 0: none */
   uint32_t kill_after;     /* 1: it is still done, and only then the process dies */
-  uint32_t pad;
+  uint32_t fail_error;     /* errno of some calls in a row, whatever their kind; 0: none */
+  uint64_t fail_from;      /* the first of them, counted as in total */
+  uint64_t fail_calls;     /* how many they are */
   uint64_t calls[KINDS];
   uint32_t error[KINDS];   /* errno of every call of the kind; 0: it works */
   uint32_t delay_us[KINDS];
@@ -106,6 +108,7 @@ static int enter(int kind, int *last) {
     struct timespec wait = {delay_us / 1000000, (long)(delay_us % 1000000) * 1000};
     syscall(SYS_nanosleep, &wait, NULL);
   }
+  if (number - control->fail_from < control->fail_calls) return (int)control->fail_error;
   return (int)control->error[kind];
 }
 

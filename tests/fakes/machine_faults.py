@@ -41,7 +41,9 @@ class _Control(ctypes.Structure):
         ("total", ctypes.c_uint64),
         ("kill_at", ctypes.c_uint64),
         ("kill_after", ctypes.c_uint32),
-        ("pad", ctypes.c_uint32),
+        ("fail_error", ctypes.c_uint32),
+        ("fail_from", ctypes.c_uint64),
+        ("fail_calls", ctypes.c_uint64),
         ("calls", ctypes.c_uint64 * len(Kind)),
         ("error", ctypes.c_uint32 * len(Kind)),
         ("delay_us", ctypes.c_uint32 * len(Kind)),
@@ -110,6 +112,13 @@ class Faults:
         """Let calls of these kinds fail with an errno; 0 mends them."""
         for kind in kinds:
             self._control.error[kind] = error
+
+    def fail_at(self, call: int, error: int, calls: int) -> None:
+        """Let ``calls`` calls of any kind fail, the ``call``-th from now first; 0 calls mend."""
+        self._control.fail_calls = 0
+        self._control.fail_error = error
+        self._control.fail_from = self.total + call
+        self._control.fail_calls = calls
 
     def delay(self, delay_us: int, *kinds: Kind) -> None:
         """Let calls of these kinds take longer."""
