@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from chipwatt.collector.egress.config import Tier
-from chipwatt.collector.forecast.contract import KINDS, Calibration
+from chipwatt.collector.forecast.contract import KINDS, LEAST_HOSTS, Calibration
 from chipwatt.core.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from chipwatt.collector.placement.outlook import Outlook
     from chipwatt.collector.placement.outlooks import Outlooks
 
-LEAST_HOSTS: Final = 8
-"""What is finer than a minute's window leaves only as a sum over so many."""
 DIGITS: Final = 4
 """Of a share. A mean over thousands of peaks then does not move with each of them."""
 _HEARD_S = 60

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chipwatt.collector.egress.config import Tier
-from chipwatt.collector.forecast.contract import Calibration, Predictor
+from chipwatt.collector.forecast.contract import LEAST_HOSTS, Calibration, Predictor
 from chipwatt.collector.forecast_quality import (
     DIGITS,
-    LEAST_HOSTS,
     hosts_behind,
     of_many,
     told_quality,

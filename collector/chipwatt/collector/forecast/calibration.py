@@ -17,6 +17,8 @@ _DAYS = 8
 _COUNT, _HELD, _OVER, _UNDER = range(4)
 _OF_WHOLE_DAYS = frozenset({Predictor.BY_THE_MINUTE})
 """Told of days that are over: who is answered so must not see when somebody peaked."""
+_LEAST_WINDOWS = 1_000
+"""A first day may be the minutes before midnight; and fewer say little of a high quantile."""
 
 
 class Book:
@@ -28,16 +30,13 @@ class Book:
         self._sums = np.zeros(shape)
         self._day = -1
 
-    def enter(
-        self, second: int, horizon: int, predictor: Predictor, scored: Array, kinds: Array
-    ) -> None:
-        """Enter closed windows.
+    def enter(self, horizon: int, predictor: Predictor, scored: Array, kinds: Array) -> None:
+        """Enter windows that have closed on the day of the newest ``turn``.
 
         ``scored`` has rows (peak, prediction) as shares of the scale, NaN where nothing
         was predicted; for a predictor with scores a row for each scored quantile, for the
         others a single one that is judged at all of them.
         """
-        self._turn(second // _DAY_S)
         peak, predictions = scored[0], scored[1:]
         page = self._sums[self._day % _DAYS, horizon, predictor]
         for row, predicted in enumerate(predictions):
@@ -50,15 +49,20 @@ class Book:
                 rows = slice(None) if len(predictions) == 1 else row
                 page[rows, :, fact] += by_kind
 
-    def _turn(self, day: int) -> None:
+    def turn(self, second: int) -> None:
+        """Say what second it is, since 1970: what is older than seven days is let go."""
+        day = second // _DAY_S
+        if day <= self._day:
+            return
         for passed in range(max(self._day + 1, day - _DAYS + 1), day + 1):
             self._sums[passed % _DAYS] = 0.0
-        self._day = max(self._day, day)
+        self._day = day
 
     def read(self, predictor: Predictor, kind: int, horizon_s: int, quantile: float) -> Calibration:
         """Return what holds for the scored quantile that is nearest.
 
-        Of BY_THE_MINUTE it is told for days that are over, by UTC.
+        Of BY_THE_MINUTE it is told for days that are over, by UTC, once they have
+        1,000 windows.
         """
         nearest = int(np.argmin(np.abs(np.array(SCORED) - quantile)))
         horizon = self._horizons_s.index(horizon_s)
@@ -66,6 +70,7 @@ class Book:
         sums = by_day.sum(axis=0)
         if predictor in _OF_WHOLE_DAYS:
             sums = sums - by_day[self._day % _DAYS]
+            sums *= sums[_COUNT] >= _LEAST_WINDOWS
         count = sums[_COUNT] or np.nan
         at = SCORED[nearest]
         return Calibration(

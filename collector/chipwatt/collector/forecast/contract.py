@@ -14,6 +14,9 @@ MODEL_VERSION = 1
 KINDS = 16
 """Kinds of nodes that are told apart, from 0."""
 
+LEAST_HOSTS = 8
+"""What is finer than a minute's window leaves only as a sum over so many hosts."""
+
 
 class Predictor(IntEnum):
     """How a peak was predicted; numbers equal those of ``chipwatt.v1.Predictor``."""
@@ -57,6 +60,8 @@ class NodeSpec:
     """Budget, or rating: scores are shares of it."""
     rated_mw: float
     """Nameplate; 0 where nobody said, in which case the scale stands in."""
+    hosts: float = 1.0
+    """Hosts beneath; one that is beneath several nodes of a kind is shared among them."""
 
     def __post_init__(self) -> None:
         if not 0 < self.scale_mw < inf or not 0 <= self.rated_mw < inf:

@@ -106,6 +106,7 @@ class Forecaster:
         bin_ = parts.nodes.take(second, mean_mw, peak_mw, rc_like_mw, assumed_mw, known)
         gap = self.second >= 0 and second - self.second > _GAP_S
         broken = None if bin_.whole.all() else ~bin_.whole
+        parts.book.turn(second)
         for horizon in self._horizons.values():
             if gap:
                 horizon.pending.break_all()
@@ -242,7 +243,7 @@ class Forecaster:
         self.check(state)
         parts = self._parts
         source = sources(state["nodes.ids"].tolist(), self.ids)
-        parts.nodes.restore(under("nodes", state), source)
+        rescaled = parts.nodes.restore(under("nodes", state), source)
         parts.levels.restore(under("levels", state), source)
         parts.recent.restore(under("recent", state), source)
         cohorts, rings, minute_rings = parts.cohorts.restore(under("cohorts", state))
@@ -250,7 +251,7 @@ class Forecaster:
         parts.by_minute.restore(under("by_minute", state), minute_rings)
         parts.book.restore(under("book", state))
         if parts.template is not None:
-            parts.template.restore(under("template", state), source)
+            parts.template.restore(under("template", state), source, rescaled)
         for horizon_s, horizon in self._horizons.items():
-            horizon.restore(under(f"h{horizon_s}", state), source, cohorts)
+            horizon.restore(under(f"h{horizon_s}", state), source, cohorts, rescaled)
         self.second = int(state["second"])

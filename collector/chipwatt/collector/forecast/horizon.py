@@ -12,7 +12,7 @@ from chipwatt.collector.forecast.calibration import Book
 from chipwatt.collector.forecast.carry import State, prefixed, under
 from chipwatt.collector.forecast.classic import classic_mw
 from chipwatt.collector.forecast.cohorts import BINS, Cohorts
-from chipwatt.collector.forecast.contract import ForecastConfig, Predictor
+from chipwatt.collector.forecast.contract import KINDS, LEAST_HOSTS, ForecastConfig, Predictor
 from chipwatt.collector.forecast.levels import SETTLE_S, Levels
 from chipwatt.collector.forecast.nodes import EVERY, Nodes, Which
 from chipwatt.collector.forecast.pending import Closed, Pending
@@ -29,6 +29,8 @@ _BINNED_STRANGERS = 500
 """Windows without a common second from which on a volatility bin speaks for itself."""
 _KEPT = (Predictor.RC_LIKE, Predictor.N_SIGMA, Predictor.RECENT_MAX)
 """Rules whose answer is kept until its window closes; a nameplate needs no keeping."""
+_PARTS_OF_HOSTS = 1e-3
+"""Hosts are counted by parts: what rounding may take from their sum."""
 _TOUCH = 1.0 + 1e-6
 """A peak held at the cap is not above it by single precision."""
 
@@ -182,7 +184,7 @@ class Horizon:
         for closed in self.pending.closed(second):
             if closed.whole.any():
                 self._learn(closed)
-                self._enter(second, closed)
+                self._enter(closed)
 
     def _learn(self, closed: Closed) -> None:
         parts = self._parts
@@ -216,7 +218,7 @@ class Horizon:
                 ring = parts.cohorts.minute_ring(self._number, np.array(cohort))
                 parts.by_minute.push(int(ring), known[~np.isnan(known)])
 
-    def _enter(self, second: int, closed: Closed) -> None:
+    def _enter(self, closed: Closed) -> None:
         nodes = self._parts.nodes
         which = np.flatnonzero(closed.whole)
         scale, kinds = nodes.scale_mw[which], nodes.kinds[which]
@@ -229,13 +231,18 @@ class Horizon:
             said[predictor] = classic_mw(predictor, nodes, self._parts.recent, which)[np.newaxis]
         for predictor, rows in said.items():
             scored = np.vstack([peak[np.newaxis], rows]) / scale
-            self._parts.book.enter(second, self._number, predictor, scored, kinds)
+            self._parts.book.enter(self._number, predictor, scored, kinds)
 
     def _by_the_minute(self, closed: Closed, which: Array) -> Array:
-        """Return what is shown to who sees no second, but for its coarse steps; mW."""
+        """Return what is shown to who sees no second, but for its coarse steps; mW.
+
+        NaN for kinds of node of which fewer than ``LEAST_HOSTS`` stand behind this window.
+        """
         nodes, cohorts = self._parts.nodes, self._parts.cohorts
+        hosts = np.bincount(nodes.kinds[which], nodes.hosts[which], KINDS)[nodes.kinds[which]]
         base_mw = closed.minute_share[which] * nodes.scale_mw[which]
         margin_mw = closed.minute_margins[:, cohorts.of[which]] * nodes.scale_mw[which]
+        base_mw[hosts < LEAST_HOSTS - _PARTS_OF_HOSTS] = np.nan
         return minute_peak_mw(base_mw, margin_mw, nodes.cap_mw(which))
 
     def state(self) -> State:
@@ -246,9 +253,12 @@ class Horizon:
             **prefixed("slopes", self._slopes.state()),
         }
 
-    def restore(self, state: State, source: Array, cohorts: Array) -> None:
-        """Take over what is known; ``cohorts`` gives each cohort's place in the state."""
+    def restore(self, state: State, source: Array, cohorts: Array, rescaled: Array) -> None:
+        """Take over what is known; ``cohorts`` gives each cohort's place in the state.
+
+        ``rescaled``: what a share of each node's old scale is one of the new.
+        """
         self._slopes.restore(under("slopes", state), cohorts)
         self._bins[source >= 0] = state["bins"][source[source >= 0]]
-        self.pending.restore(under("pending", state), source, cohorts)
+        self.pending.restore(under("pending", state), source, cohorts, rescaled)
         self.alpha.restore(under("alpha", state), source)

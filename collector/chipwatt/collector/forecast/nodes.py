@@ -42,6 +42,7 @@ class Nodes:
         rated = np.array([spec.rated_mw for spec in specs], dtype=np.float64)
         self.nameplate_mw = np.where(rated > 0, rated, self.scale_mw)
         self.kinds = np.array([spec.kind for spec in specs], dtype=np.int64)
+        self.hosts = np.array([spec.hosts for spec in specs], dtype=np.float32)
         self._cohort = cohort
         self._ratio = np.ones(cohorts)
         nodes = len(specs)
@@ -93,6 +94,7 @@ class Nodes:
     def state(self) -> State:
         return {
             "ids": np.array(self.ids, dtype=np.str_),
+            "scale_mw": self.scale_mw,
             "mean_mw": self.mean_mw,
             "assumed_mw": self.assumed_mw,
             "rc_like_mw": self.rc_like_mw,
@@ -101,7 +103,8 @@ class Nodes:
             "highest_mw": self._highest_mw,
         }
 
-    def restore(self, state: State, source: Array) -> None:
+    def restore(self, state: State, source: Array) -> Array:
+        """Take over what is known; return what a share of each old scale is one of the new."""
         carry(state["mean_mw"], self.mean_mw, source)
         carry(state["assumed_mw"], self.assumed_mw, source)
         carry(state["rc_like_mw"], self.rc_like_mw, source)
@@ -109,3 +112,7 @@ class Nodes:
         carry(state["seen"], self.seen, source)
         carry(state["highest_mw"], self._highest_mw, source)
         np.maximum.at(self._ratio, self._cohort, self._highest_mw / self.nameplate_mw)
+        old_scale_mw = self.scale_mw.copy()
+        carry(state["scale_mw"], old_scale_mw, source)
+        rescaled: Array = old_scale_mw / self.scale_mw
+        return rescaled

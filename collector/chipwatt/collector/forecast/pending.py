@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipwatt.collector.forecast.carry import State, carry
+from chipwatt.collector.forecast.carry import State, carry, half
 from chipwatt.core.tables import Array
 
 _FREE = -1
@@ -116,7 +116,7 @@ class Pending:
         self._swing[row] = swing_mw
         self._template[row] = template_mw
         self._bin[row] = volatility_bin
-        self._minute[row] = minute_share
+        self._minute[row] = half(minute_share)
         self._minute_margins[row] = minute_margins
         self._broken[row] = ~usable
         predicted: Array = self._predicted[row]
@@ -136,7 +136,7 @@ class Pending:
             "predicted": self._predicted,
         }
 
-    def restore(self, state: State, source: Array, cohorts: Array) -> None:
+    def restore(self, state: State, source: Array, cohorts: Array, rescaled: Array) -> None:
         self._origin[:] = state["origin"]
         carry(state["highest"], self._highest, source)
         carry(state["slow"], self._slow, source)
@@ -144,6 +144,7 @@ class Pending:
         carry(state["template"], self._template, source)
         carry(state["bin"], self._bin, source)
         carry(state["minute"], self._minute, source)
+        self._minute[:] = half(self._minute.astype(np.float64) * rescaled)
         carry(state["minute_margins"], self._minute_margins, cohorts)
         carry(state["broken"], self._broken, source)
         carry(state["predicted"], self._predicted, source)

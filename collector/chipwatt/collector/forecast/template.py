@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from chipwatt.collector.forecast.carry import State, carry
+from chipwatt.collector.forecast.carry import State, carry, half
 from chipwatt.core.tables import Array
 
 QUARTER_S = 900
@@ -50,9 +50,8 @@ class Template:
         quarter = second // QUARTER_S
         if self._quarter >= 0:
             row = self._row(self._quarter, create=True)
-            # Half precision ends at 65,504; a share beyond 60,000 is no power node's.
-            row[0] = np.clip(self._level / self._scale_mw, 0.0, 6e4)
-            row[1] = np.clip(self._highest / self._scale_mw, 0.0, 6e4)
+            row[0] = half(self._level / self._scale_mw)
+            row[1] = half(self._highest / self._scale_mw)
         first = max(self._quarter + 1, quarter - _ROWS) if self._quarter >= 0 else quarter
         for passed in range(first, quarter + 1):
             self._row(passed, create=passed == quarter)[:] = np.nan
@@ -125,24 +124,22 @@ class Template:
             "quarter": np.array(self._quarter),
             "level": self._level,
             "highest": self._highest,
-            "scale_mw": self._scale_mw,
         }
         for place, rows in enumerate(self._days):
             if rows is not None:
                 state[f"day{place}"] = rows
         return state
 
-    def restore(self, state: State, source: Array) -> None:
+    def restore(self, state: State, source: Array, rescaled: Array) -> None:
+        """Take over what is known; ``rescaled``: what a share of each old scale is now."""
         self._quarter = int(state["quarter"])
         carry(state["level"], self._level, source)
         carry(state["highest"], self._highest, source)
-        old_scale_mw = self._scale_mw.copy()
-        carry(state["scale_mw"], old_scale_mw, source)
         for place in range(len(self._days)):
             if (old := state.get(f"day{place}")) is not None:
                 rows = np.full((_A_DAY, 2, self._nodes), np.nan, dtype=np.float32)
                 carry(old.astype(np.float32), rows, source)
-                self._days[place] = (rows * (old_scale_mw / self._scale_mw)).astype(np.float16)
+                self._days[place] = half(rows * rescaled)
         if self._quarter >= 0:
             for horizon_s in self.horizons_s:
                 self._learn(horizon_s)

@@ -184,11 +184,15 @@ def specs(topology: Topology, hung: Array) -> list[NodeSpec]:
     columns[topology.hosts, 1] = rated == 0
     topology.carry_up(columns)
     nodes = []
-    for node, limit_mw, unrated, hosts in zip(
-        topology.nodes, *columns.T.tolist(), hung.tolist(), strict=True
+    for node, limit_mw, unrated, hosts, behind in zip(
+        topology.nodes,
+        *columns.T.tolist(),
+        hung.tolist(),
+        topology.shared_hosts().tolist(),
+        strict=True,
     ):
         whole = limit_mw > 0 and not unrated
         scale_mw = limit_mw if whole else max(hosts, 1.0) * _UNRATED_SCALE_MW
         hw_class = node.hw_class if whole else f"{node.hw_class} without nameplate"
-        nodes.append(NodeSpec(node.id, int(node.kind), hw_class, scale_mw, limit_mw))
+        nodes.append(NodeSpec(node.id, int(node.kind), hw_class, scale_mw, limit_mw, behind))
     return nodes

@@ -191,6 +191,14 @@ class Topology:
                 whose[child[lower]] = whose[parent[lower]]
         return least, whose
 
+    def shared_hosts(self) -> Array:
+        """Return how many hosts a node adds up; one beneath several of a kind is shared by them."""
+        kinds = np.array([int(node.kind) for node in self.nodes], np.int64)[self.above]
+        pairs = kinds * len(self.hosts) + self.beneath
+        parts = 1.0 / np.bincount(pairs)[pairs]
+        shared: Array = np.bincount(self.above, parts, len(self.nodes))
+        return shared
+
     def carry_up(self, loads: Array) -> None:
         """Add every node's load to its parents', by share; rows are nodes, in place."""
         for level in self.levels:

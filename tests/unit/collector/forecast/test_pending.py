@@ -14,9 +14,9 @@ ZERO = np.zeros(2)
 USABLE = np.ones(2, dtype=bool)
 
 
-def open_at(pending: Pending, second: int, usable: Array = USABLE) -> None:
+def open_at(pending: Pending, second: int, usable: Array = USABLE, share: Array = ZERO) -> None:
     margins = np.array([[second, -second, 0.0]])
-    rows = pending.open(second, ZERO + second, ZERO, ZERO, ZERO, ZERO, margins, usable)
+    rows = pending.open(second, ZERO + second, ZERO, ZERO, ZERO, share, margins, usable)
     rows[:] = second
 
 
@@ -79,10 +79,11 @@ def test_the_oldest_gives_way_where_origins_crowd() -> None:
     )
 
 
-def test_a_restored_window_has_its_nodes_and_cohorts() -> None:
+def test_a_restored_window_has_its_nodes_scales_and_cohorts() -> None:
     old, new = (Pending(60, 0, 6, 1, 2, (1, 3)) for _ in range(2))
-    open_at(old, 5)
-    new.restore(old.state(), np.array([-1, 0]), np.array([1, -1, 0]))
+    open_at(old, 5, share=np.array([0.5, 0.25]))
+    new.restore(old.state(), np.array([-1, 0]), np.array([1, -1, 0]), np.array([1.0, 0.5]))
     (window,) = new.closed(65)
     assert window.whole.tolist() == [False, True]
+    np.testing.assert_array_equal(window.minute_share, [np.nan, 0.25])
     np.testing.assert_array_equal(window.minute_margins, [[-5, np.nan, 5]])

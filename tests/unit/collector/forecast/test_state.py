@@ -100,6 +100,27 @@ def test_another_class_has_no_scores_yet(seasoned: Forecaster) -> None:
     assert (said.predictor == Predictor.N_SIGMA).all()
 
 
+def test_another_scale_leaves_the_power_of_open_windows_as_it_was(seasoned: Forecaster) -> None:
+    """A nameplate that is edited makes shares of another whole; what they stand for stays."""
+    bigger = [replace(spec, scale_mw=4 * RATED_MW) for spec in specs(NODES)]
+    changed = Forecaster(bigger, CONFIG)
+    changed.restore(seasoned.state())
+    for horizon_s in CONFIG.horizons_s:
+        name = f"h{horizon_s}.pending.minute"
+        was, is_now = (one.state()[name].astype(np.float64) for one in (seasoned, changed))
+        assert (was > 0).any()
+        assert 4 * is_now == pytest.approx(was, rel=2e-3, nan_ok=True)
+
+
+@pytest.mark.parametrize(("hosts", "told"), [(8 / NODES, True), (7.9 / NODES, False)])
+def test_by_the_minute_windows_of_few_hosts_are_not_entered(hosts: float, *, told: bool) -> None:
+    forecaster = Forecaster([replace(spec, hosts=hosts) for spec in specs(NODES)], CONFIG)
+    feed(forecaster, noise(NODES, 3_000))
+    sums = forecaster.state()["book.sums"]
+    assert sums[..., Predictor.CONFORMAL, :, 6, 0].any()
+    assert sums[..., Predictor.BY_THE_MINUTE, :, 6, 0].any() == told
+
+
 @pytest.mark.parametrize(
     "config",
     [ForecastConfig((60, 600)), ForecastConfig((60, 600, 3_600), lag_s=1)],

@@ -86,7 +86,7 @@ def test_knows_the_quarter_that_is_usually_the_highest() -> None:
 def test_restores_by_node_and_to_another_scale() -> None:
     old = days_of([2e5, 3e5, 4e5])
     new = Template((3_600,), np.array([4e6, 1e6, 1e6]))
-    new.restore(old.state(), np.array([1, 0, -1]))
+    new.restore(old.state(), np.array([1, 0, -1]), np.array([SCALE[1] / 4e6, SCALE[0] / 1e6, 1]))
     assert new.days(3_600).tolist() == [3, 3, 0]
     np.testing.assert_allclose(new.rise_mw(3_600)[:2], 3e5, rtol=5e-3)
     assert np.isnan(new.rise_mw(3_600)[2])

@@ -61,6 +61,22 @@ def test_parents_stand_first(nodes: list[PowerNode]) -> None:
 
 
 @given(graphs(), st.data())
+def test_nodes_of_a_kind_never_stand_for_more_hosts_than_there_are(
+    nodes: list[PowerNode], data: st.DataObject
+) -> None:
+    topology = Topology(nodes)
+    shared, beneath = topology.shared_hosts(), [set[int]() for _ in topology.nodes]
+    for above, host in zip(topology.above.tolist(), topology.beneath.tolist(), strict=True):
+        beneath[above].add(host)
+    whole = data.draw(st.sets(st.sampled_from(range(len(topology.nodes)))))
+    for kind in NodeKind:
+        every = [n for n, node in enumerate(topology.nodes) if node.kind is kind]
+        some = set().union(*(beneath[n] for n in whole.intersection(every)))
+        assert shared[list(whole.intersection(every))].sum() <= len(some) + 1e-9
+        assert shared[every].sum() == pytest.approx(len(set().union(*(beneath[n] for n in every))))
+
+
+@given(graphs(), st.data())
 def test_what_the_hosts_draw_arrives_at_the_roots_once(
     nodes: list[PowerNode], data: st.DataObject
 ) -> None:
