@@ -154,7 +154,7 @@ class Reducer:
 
     def lost(self, position: int, mono_ns: int, reason: GapReason) -> None:  # noqa: ARG002
         """Expect nothing of a sensor until its next reading; what was known until then stays."""
-        self._tracks[position].ledger.lost(reason)
+        self._tracks[position].lost(reason)
 
     def clock(self, mono_ns: int, unix_ns: int) -> None:
         """Compare the wall clock with the mapping, both read together."""
@@ -184,7 +184,7 @@ class Reducer:
         while self.step(mono_ns):
             pass
         end_ns = self._grid.current.start_ns
-        self._stillness.judge()
+        self._stillness.judge(mono_ns)
         for track in self._tracks:
             if not track.doubted():
                 track.ledger.settle()
@@ -209,7 +209,7 @@ class Reducer:
 
     def _enqueue(self, span: Span) -> None:
         by_chip = self._attributor is not None and self._attributor.is_wanted
-        into, stuck = Bin(span, by_chip=by_chip), self._stillness.judge()
+        into, stuck = Bin(span, by_chip=by_chip), self._stillness.judge(span.end_ns)
         turns = [t.turn(span, into, suspect=n in stuck) for n, t in enumerate(self._tracks)]
         self._blocks.append(_Block(span, turns, into))
         self._asleep = False

@@ -65,9 +65,9 @@ class Stillness:
             if each.may_freeze:
                 yield each.position, each.doubted
 
-    def judge(self) -> frozenset[int]:
+    def judge(self, now_ns: int) -> frozenset[int]:
         """Return the positions of the sensors that are stuck now; freezes counters among them."""
-        counters = [each for each in self._counters if each.stuck()]
+        counters = [each for each in self._counters if each.stuck() or each.left_off(now_ns)]
         for each in counters:
             if each.may_freeze:
                 each.ledger.freeze()
@@ -108,6 +108,12 @@ class _Counter:
         refresh_ns = max(w.timing.resolution_ns for w in (*self._siblings, *self._others))
         spoken_ns = self.ledger.changed_ns + STILL_NS + _DOUBTED_NS + min(refresh_ns, STILL_NS)
         return self.ledger.seen_ns <= spoken_ns or self.stuck()
+
+    def left_off(self, now_ns: int) -> bool:
+        """Whether it is in doubt and says nothing any more that could be believed."""
+        ledger = self.ledger
+        patience_ns = STILL_NS + ledger.timing.silence_ns
+        return now_ns - ledger.seen_ns > patience_ns and self.may_freeze and self.doubted()
 
     def _still(self, least_ns: int) -> bool:
         ledger = self.ledger

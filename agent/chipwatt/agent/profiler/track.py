@@ -26,7 +26,7 @@ from chipwatt.agent.sensing.contract import Quantity, Sensor
 from chipwatt.agent.sensing.plausible import FLOOR_MW
 from chipwatt.agent.timing import Timing
 from chipwatt.core.clock import NS_PER_S
-from chipwatt.core.model import Flag
+from chipwatt.core.model import Flag, GapReason
 from chipwatt.core.records import Throttle
 
 _WRONG_BY: Final = 10
@@ -99,6 +99,12 @@ class Track(Standing):
         ledger.hold()
         return True
 
+    def lost(self, reason: GapReason) -> None:
+        """Expect nothing until the next reading; what was in doubt by then is not known."""
+        if isinstance(self.ledger, CounterLedger) and self.doubted():
+            self.ledger.freeze()
+        self.ledger.lost(reason)
+
     def silent(self, mono_ns: int) -> bool:
         """Whether nothing is to be expected, or nothing has changed for longer than one waits."""
         ledger = self.ledger
@@ -154,12 +160,9 @@ class Track(Standing):
                 until_uj = piece.at_uj(turn.span.end_ns)
                 at = slice(number * CELLS_A_SECOND, (number + 1) * CELLS_A_SECOND)
                 cells = None if cells_uj is None else cells_uj[at]
-                turn.into.add(
-                    self.sensor.device, self._kind, until_uj - self._cumulative_uj, cells, timing
-                )
-                turn.into.hear(
-                    self.sensor.device, NS_PER_S, self.sensor.flags | self._rate_flag(turn)
-                )
+                energy_uj = until_uj - self._cumulative_uj
+                turn.into.add(self.sensor.device, self._kind, energy_uj, cells, timing)
+                turn.into.hear(self.sensor.device, NS_PER_S, self._flags(turn))
                 self._cumulative_uj = until_uj
         self._cumulative_uj = piece.at_uj(end_ns)
         window.add(self._cumulative_uj - begin_uj, partial, timing)
@@ -180,9 +183,7 @@ class Track(Standing):
                     break
                 self._cross(ahead, turn)
         if self.sensor.root:
-            turn.into.hear(
-                self.sensor.device, covered_ns, self.sensor.flags | self._rate_flag(turn)
-            )
+            turn.into.hear(self.sensor.device, covered_ns, self._flags(turn))
         self._mark(turn)
 
     def _flags(self, turn: Turn) -> int:

@@ -54,9 +54,10 @@ class Host:
                 rate_reduced=False,
             )
 
-    def run(self, until_ns: int) -> None:
+    def run(self, until_ns: int, *, hears_gpu: bool = True) -> None:
         for now_ns in range(self.now_ns, until_ns, 100 * MS):
-            self.reducer.observe(0, now_ns, self.gpu_uj(now_ns) % MODULUS_UJ)
+            if hears_gpu:
+                self.reducer.observe(0, now_ns, self.gpu_uj(now_ns) % MODULUS_UJ)
             fresh_ns = now_ns - now_ns % (self.witness_ms * MS)
             self.reducer.observe(1, now_ns, FIRST_UJ + fresh_ns // 10)
             while self.reducer.step(now_ns):
@@ -207,6 +208,41 @@ def test_whatever_a_frozen_counter_did_the_bounds_hold_the_truth(
     end_ns = last.start_mono_ns + last.duration_ns
     slack_uj = 200 * MAX_MW  # two refreshes: edges are timed by the polls
     assert line.lower_uj - slack_uj <= truth_uj(end_ns) <= line.upper_uj + slack_uj
+
+
+@pytest.mark.parametrize("silent_ms", [13_200, 13_500, 14_000, 16_000, 18_000])
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize("comes_back", ["anew", "late", "on"])
+def test_of_one_that_falls_silent_in_doubt_nothing_is_known_since_its_last_change(
+    silent_ms: int, is_told: bool, comes_back: str
+) -> None:
+    """At its highest power, so that bounds of too short a time do not hold the truth."""
+
+    def truth_uj(now_ns: int) -> int:
+        return now_ns * MAX_MW // 10**6
+
+    def shown_uj(now_ns: int) -> int:
+        if now_ns < 47 * S:
+            return FIRST_UJ + truth_uj(min(now_ns, 12 * S))
+        if comes_back == "late":
+            return FIRST_UJ + truth_uj(now_ns)
+        counted_uj = truth_uj(now_ns - 47 * S)
+        return counted_uj if comes_back == "anew" else FIRST_UJ + truth_uj(12 * S) + counted_uj
+
+    host = Host(shown_uj)
+    host.run(silent_ms * MS)
+    host.run(silent_ms * MS + 5 * S, hears_gpu=False)
+    if is_told:
+        host.reducer.lost(0, host.now_ns, GapReason.SENSOR_LOST)
+    told = len(host.batches)
+    host.run(47 * S, hears_gpu=False)
+    assert len(host.batches) >= told + 2  # nobody else waits for it
+    host.run(60 * S)
+    line = host.line()
+    assert [gap.start_mono_ns for gap in line.gaps] == [12 * S] * (comes_back != "late")
+    last = line.windows[-1]
+    end_ns = last.start_mono_ns + last.duration_ns
+    assert line.lower_uj <= truth_uj(end_ns) <= line.upper_uj
 
 
 def test_a_witness_that_takes_minutes_holds_up_nobody() -> None:
