@@ -4,9 +4,6 @@ A counter that is judged frozen (``profiler.stillness``) still answers, but what
 after its last change is not known. Once it moves by more than can have been drawn since its
 last answer, it was only late, and the energy is exact. Otherwise it did not count:
 that is a gap, of what it rose by at least; after ``GIVE_UP_NS`` one is told in any case.
-
-One that is back from a silence, or read by a new process, may have frozen meanwhile: nothing
-is said of that time before it moves, or those who judge it have no doubt (``doubted``).
 """
 
 from __future__ import annotations
@@ -19,8 +16,6 @@ from chipwatt.core.model import Flag, GapReason
 
 GIVE_UP_NS = 86_400 * NS_PER_S
 """Longest stretch of a frozen counter whose energy may still become known."""
-_TELLING_NS = 2 * NS_PER_S
-"""A value that has stood still for so long was doubted, if there was cause: ``stillness``."""
 _CONVINCED = 3
 """Rising readings, plausible to one another, that make an impossible level believed."""
 
@@ -54,8 +49,6 @@ class CounterLedger(Ledger):
         """Whether the value of a frozen counter may be late, rather than wrong."""
         self._base_uj = 0
         """Cumulative energy at which this epoch began here."""
-        self._back: tuple[int, int, int] | None = None
-        """Stamp of the answer that ended a silence, the rise and the flags, till it is believed."""
         self.retime(timing)
 
     @property
@@ -94,21 +87,9 @@ class CounterLedger(Ledger):
         self._raw_uj = cumulative_uj % self._modulus_uj if self._modulus_uj else cumulative_uj
 
     def freeze(self) -> None:
-        """Judge it stuck since its last change, or in a silence that it is just back from."""
-        if self.away:
-            return
-        if self._back is not None and self._back[1]:
-            (back_ns, rise_uj, _), seen_ns = self._back, self.seen_ns
-            possible_uj = self._possible_uj(back_ns - self.times_ns[-1])
-            bounds_uj = (rise_uj, max(rise_uj, possible_uj))
-            self._begin(back_ns, self._raw_uj, GapReason.SENSOR_STALLED, bounds_uj)
-            self.seen_ns = seen_ns
-        self._stick(late=True)
-
-    def lost(self, reason: GapReason) -> None:
-        if self.doubted():
-            self.freeze()
-        super().lost(reason)
+        """Judge it stuck since its last change."""
+        if not self.away:
+            self._stick(late=True)
 
     def retime(self, timing: Timing) -> None:
         super().retime(timing)
@@ -170,7 +151,7 @@ class CounterLedger(Ledger):
         return max(0, (possible_uj - delta_uj) // self._modulus_uj) if self._modulus_uj else 0
 
     def _stick(self, *, late: bool) -> None:
-        self.frozen, self._late, self._back = True, late, None
+        self.frozen, self._late = True, late
         self._away, self._plain_ns = GapReason.SENSOR_STALLED, 0
 
     def _stay(self, mono_ns: int) -> None:
@@ -206,15 +187,15 @@ class CounterLedger(Ledger):
         stalled = mono_ns - self.changed_ns > self._stall_ns
         caught_up = stalled and delta_uj > self._lately_uj(mono_ns)
         if self._away is not None or since_ns > self.timing.silence_ns or caught_up:
-            flags = int(Flag.RESUMED) if self._away is GapReason.AGENT_DOWN else 0
+            flags = Flag.RESUMED if self._away is GapReason.AGENT_DOWN else 0
             flags |= Flag.SUSPECT if self.frozen or (caught_up and self._away is None) else 0
             self.hold()
-            _, owed_uj, before = self._back or (0, 0, 0)
-            self._back = mono_ns, owed_uj + delta_uj, before | flags
+            last_ns = self.times_ns[-1]
+            self.breaks.append(Break(last_ns, mono_ns, self.epoch, delta_uj, delta_uj, None, flags))
+            self._total_uj += delta_uj
+            self._edge(mono_ns, self._total_uj)
         else:
-            if delta_uj:
-                self._believe()
-            if since_ns > self.timing.allowed_ns and self._back is None:
+            if since_ns > self.timing.allowed_ns:
                 self.holes.append((self.seen_ns, mono_ns))
             self._total_uj += delta_uj
             if delta_uj:
@@ -228,31 +209,21 @@ class CounterLedger(Ledger):
         self._doubtful.clear()
         self._resume_plain()
 
-    def _believe(self) -> None:
-        """Tell what it rose by in the silence that it is back from: its course is not known."""
-        if self._back is None:
-            return
-        (back_ns, rise_uj, flags), self._back = self._back, None
-        last_ns = self.times_ns[-1]
-        self.breaks.append(Break(last_ns, back_ns, self.epoch, rise_uj, rise_uj, None, flags))
-        self._total_uj += rise_uj
-        self._edge(back_ns, self._total_uj)
-
     def hold(self) -> None:
         if self._fallen:
             self._start_anew()
-        if self.frozen or self.doubted():
+        if self.frozen:
             return
-        if self.seen_ns - self.changed_ns <= max(_TELLING_NS, self.timing.allowed_ns):
-            return
-        if self._back is not None:
-            self._believe()
-            self._plain_ns = 0 if self._away else self.timing.allowed_ns
         if self.moved and self.times_ns and self.seen_ns - self.changed_ns > self._stall_ns:
             while self.holes and self.holes[-1][0] >= self.times_ns[-1]:
                 self.holes.pop()  # it lies inside the stall
             self.holes.append((self.times_ns[-1], self.seen_ns))
         super().hold()
+
+    def settle(self) -> None:
+        if self._fallen:
+            self._start_anew()
+        super().settle()
 
     def _fall(self, mono_ns: int, value: int) -> None:
         """Believe a reset once the fall lasts.
@@ -319,7 +290,6 @@ class CounterLedger(Ledger):
             self._gap(mono_ns, reason, *bounds_uj)
         self._raw_uj = self._total_uj = self._base_uj = value
         self.seen_ns = self.changed_ns = mono_ns
-        self._back = None
         self.got += 1
         self._edge(mono_ns, value)
         self._doubtful.clear()
@@ -328,5 +298,3 @@ class CounterLedger(Ledger):
     def _resume_plain(self) -> None:
         super()._resume_plain()
         self.frozen = False
-        if self._back is not None:
-            self._plain_ns = 0

@@ -22,7 +22,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -83,8 +82,6 @@ class Ledger(ABC):
         self.got = self.repeated = self.dropped = 0
         self.frozen = False
         """Whether it answers, but is judged to have stopped counting."""
-        self.doubted: Callable[[], bool] = lambda: False
-        """Whether it stands still and may be judged so: then nobody says yet what it drew."""
         self.rejected: Rejected | None = None
         """The newest reading that was dropped."""
         self.seen_ns = -1
@@ -126,13 +123,18 @@ class Ledger(ABC):
         self._plain_ns = timing.allowed_ns if self._plain_ns else 0
 
     def hold(self) -> None:
-        """Record that the value stood still until the last answer.
-
-        One that has stood still for no longer than its refresh allows, or two seconds, says
-        nothing yet; what follows its last change is told once more is known of it.
-        """
+        """Record that the value stood still until the last answer."""
         if self.times_ns and self.seen_ns > self.times_ns[-1]:
             self._edge(self.seen_ns, self.cumulative_uj[-1])
+
+    def settle(self) -> None:
+        """Make up one's mind: no reading comes any more.
+
+        A value that has stood still for no longer than its refresh allows says
+        nothing yet; what follows its last change is the next process's to tell.
+        """
+        if self.times_ns and self.seen_ns - self.times_ns[-1] > self.timing.allowed_ns:
+            self.hold()
 
     def lost(self, reason: GapReason) -> None:
         """Expect nothing until the next reading; the value held until the last answer."""

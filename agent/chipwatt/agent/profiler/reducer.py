@@ -81,6 +81,8 @@ class Reducer:
         ]
         self._absent = list(remembered.values())
         self._stillness = Stillness(sensors, [track.ledger for track in self._tracks])
+        for position, doubted in self._stillness.doubts():
+            self._tracks[position].doubted = doubted
         self._observe: list[Take] = [track.ledger.observe for track in self._tracks]
         self._host = HostSeconds(sum(s.root for s in sensors))
         self._blocks: deque[_Block] = deque()
@@ -152,7 +154,7 @@ class Reducer:
 
     def lost(self, position: int, mono_ns: int, reason: GapReason) -> None:  # noqa: ARG002
         """Expect nothing of a sensor until its next reading; what was known until then stays."""
-        self._tracks[position].ledger.lost(reason)
+        self._tracks[position].lost(reason)
 
     def clock(self, mono_ns: int, unix_ns: int) -> None:
         """Compare the wall clock with the mapping, both read together."""
@@ -184,7 +186,8 @@ class Reducer:
         end_ns = self._grid.current.start_ns
         self._stillness.judge(mono_ns)
         for track in self._tracks:
-            track.ledger.hold()
+            if not track.doubted():
+                track.ledger.settle()
             if track.ledger.times_ns:
                 end_ns = max(end_ns, track.ledger.times_ns[-1])
         while end_ns > self._grid.current.end_ns:

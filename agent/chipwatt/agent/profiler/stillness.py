@@ -21,7 +21,7 @@ time is off by more than a quarter, and by more than 5 W.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from chipwatt.agent.counter_ledger import CounterLedger
@@ -50,8 +50,6 @@ class Stillness:
         ]
         for each in self._counters:
             each.find_witnesses(self._counters)
-            if each.may_freeze:
-                each.ledger.doubted = each.doubted
         own = {(c.sensor.device, c.sensor.domain, c.sensor.interface): c for c in self._counters}
         self._gauges = [
             _Gauge(n, ledger, counter.ledger)
@@ -60,6 +58,12 @@ class Stillness:
             and not sensor.stamped
             and (counter := own.get((sensor.device, sensor.domain, sensor.interface)))
         ]
+
+    def doubts(self) -> Iterator[tuple[int, Callable[[], bool]]]:
+        """Yield the position of each counter that may freeze, and what tells whether it may now."""
+        for each in self._counters:
+            if each.may_freeze:
+                yield each.position, each.doubted
 
     def judge(self, now_ns: int) -> frozenset[int]:
         """Return the positions of the sensors that are stuck now; freezes counters among them."""
@@ -116,9 +120,9 @@ class _Counter:
         still_ns = ledger.changed_ns + least_ns
         if ledger.seen_ns <= still_ns or ledger.away:
             return False
-        if ledger.total_uj > 0 and any(_moved_since(w, still_ns) for w in self._siblings):
+        if ledger.total_uj > 0 and any(w.changed_ns > still_ns for w in self._siblings):
             return True
-        return ledger.moved and any(_moved_since(w, still_ns) for w in self._others)
+        return ledger.moved and any(w.changed_ns > still_ns for w in self._others)
 
 
 class _Gauge:
@@ -148,11 +152,6 @@ class _Gauge:
         mean_mw = (counter.total_uj - self._start_uj) * NS_MW_PER_UJ // span_ns
         apart_mw = abs(mean_mw - gauge.level_mw)
         return apart_mw > _APART_MW and 4 * apart_mw > max(mean_mw, gauge.level_mw)
-
-
-def _moved_since(witness: CounterLedger, mono_ns: int) -> bool:
-    """Whether it rose; that it began anew says nothing."""
-    return witness.changed_ns > mono_ns and witness.moved
 
 
 def _modelled(sensor: Sensor) -> bool:

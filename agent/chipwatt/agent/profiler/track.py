@@ -8,7 +8,7 @@ was spent.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,7 +26,7 @@ from chipwatt.agent.sensing.contract import Quantity, Sensor
 from chipwatt.agent.sensing.plausible import FLOOR_MW
 from chipwatt.agent.timing import Timing
 from chipwatt.core.clock import NS_PER_S
-from chipwatt.core.model import Flag
+from chipwatt.core.model import Flag, GapReason
 from chipwatt.core.records import Throttle
 
 _WRONG_BY: Final = 10
@@ -40,6 +40,8 @@ class Track(Standing):
 
     def __init__(self, sensor: Sensor, unix_offset_ns: int, memory: Memory | None) -> None:
         super().__init__(sensor, memory)
+        self.doubted: Callable[[], bool] = lambda: False
+        """Whether it stands still and may be judged stuck: then nobody says yet what it drew."""
         self.ledger = _ledger(sensor, unix_offset_ns)
         self.rate_reduced = False
         self.expected = 0
@@ -92,10 +94,16 @@ class Track(Standing):
         ledger = self.ledger
         if ledger.away or ledger.times_ns[-1] >= end_ns:
             return True
-        if mono_ns < end_ns + ledger.timing.silence_ns or ledger.doubted():
+        if mono_ns < end_ns + ledger.timing.silence_ns or self.doubted():
             return False
         ledger.hold()
         return True
+
+    def lost(self, reason: GapReason) -> None:
+        """Expect nothing until the next reading; what was in doubt by then is not known."""
+        if isinstance(self.ledger, CounterLedger) and self.doubted():
+            self.ledger.freeze()
+        self.ledger.lost(reason)
 
     def silent(self, mono_ns: int) -> bool:
         """Whether nothing is to be expected, or nothing has changed for longer than one waits."""

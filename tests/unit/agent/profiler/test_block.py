@@ -56,8 +56,7 @@ def test_square_wave_peaks_are_within_two_percent_on_a_jittery_counter(half_ms: 
 )
 def test_peaks_and_ramps_agree_with_brute_force(trace: list[tuple[int, int]]) -> None:
     chip = Chip([(ms * MS, watts * 1000) for ms, watts in trace])
-    # A rest of less than two seconds at the end is not told yet, and ramps are of whole windows.
-    window, _ = profile_of(chip, seconds=8, window_s=4, stamped=True)
+    (window,) = profile_of(chip, seconds=4, stamped=True)
     profile, contrast = window.profile, max(watts for _, watts in trace) * 1000
     for span_ms, found in (
         (10, profile.peak_10ms_mw),
