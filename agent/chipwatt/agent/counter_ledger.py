@@ -16,6 +16,7 @@ from chipwatt.core.model import Flag, GapReason
 
 GIVE_UP_NS = 86_400 * NS_PER_S
 """Longest stretch of a frozen counter whose energy may still become known."""
+_Bounds = tuple[int, int]
 _CONVINCED = 3
 """Rising readings, plausible to one another, that make an impossible level believed."""
 
@@ -45,6 +46,8 @@ class CounterLedger(Ledger):
         self._total_uj = 0
         self._doubtful: list[tuple[int, int]] = []
         self._fallen: list[tuple[int, int]] = []
+        self._gone = False
+        """Whether a frozen counter fell silent, and may start anew while nobody sees it."""
         self._late = False
         """Whether the value of a frozen counter may be late, rather than wrong."""
         self._base_uj = 0
@@ -91,6 +94,10 @@ class CounterLedger(Ledger):
         if not self.away:
             self._stick(late=True)
 
+    def lost(self, reason: GapReason) -> None:
+        super().lost(reason)
+        self._gone = self.frozen
+
     def retime(self, timing: Timing) -> None:
         super().retime(timing)
         self._stall_ns = timing.stall_ns
@@ -101,10 +108,8 @@ class CounterLedger(Ledger):
             self._plain_uj = min(self._plain_uj, unique_uj)
 
     def _possible_uj(self, span_ns: int) -> int:
-        return (
-            self._resolution_uj
-            + self._max_power_mw * (span_ns + self.timing.slack_ns) // NS_MW_PER_UJ
-        )
+        slack_ns = span_ns + self.timing.slack_ns
+        return self._resolution_uj + self._max_power_mw * slack_ns // NS_MW_PER_UJ
 
     def _look_twice(self, mono_ns: int, value: int) -> None:
         if not 0 <= value <= self._highest_uj:
@@ -132,7 +137,7 @@ class CounterLedger(Ledger):
         owed_ns = since_ns if value < self._raw_uj else mono_ns - self.changed_ns
         if delta_uj < 0 or delta_uj > self._possible_uj(owed_ns):
             (self._fall if value < self._raw_uj else self._doubt)(mono_ns, value)
-        elif self.frozen:
+        elif self.frozen and not (self._gone and value <= possible_uj):
             self._thaw(mono_ns, value, delta_uj)
         elif self._away is GapReason.SPOOL_DAMAGED:
             bounds = (0, delta_uj + self._wraps(delta_uj, possible_uj) * self._modulus_uj)
@@ -245,8 +250,7 @@ class CounterLedger(Ledger):
         (first_ns, first_uj), *later = self._fallen
         self._fallen.clear()
         down = self._away is GapReason.AGENT_DOWN
-        reason = GapReason.AGENT_DOWN if down else GapReason.COUNTER_RESET
-        self._begin(first_ns, first_uj, reason)
+        self._begin(first_ns, first_uj, self._away if down else GapReason.COUNTER_RESET)
         for later_ns, later_uj in later:
             self.observe(later_ns, later_uj)
 
@@ -273,11 +277,7 @@ class CounterLedger(Ledger):
             self.observe(later_ns, later_uj)
 
     def _begin(
-        self,
-        mono_ns: int,
-        value: int,
-        reason: GapReason | None,
-        bounds_uj: tuple[int, int] | None = None,
+        self, mono_ns: int, value: int, reason: GapReason | None, bounds_uj: _Bounds | None = None
     ) -> None:
         """Open an epoch at ``value``; with a ``reason`` the time before it is a gap."""
         self._drop_fallen()
@@ -297,4 +297,4 @@ class CounterLedger(Ledger):
 
     def _resume_plain(self) -> None:
         super()._resume_plain()
-        self.frozen = False
+        self.frozen = self._gone = False

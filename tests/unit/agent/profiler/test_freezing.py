@@ -245,6 +245,30 @@ def test_of_one_that_falls_silent_in_doubt_nothing_is_known_since_its_last_chang
     assert line.lower_uj <= truth_uj(end_ns) <= line.upper_uj
 
 
+@pytest.mark.parametrize("silent_ms", [14_500, 30_000])
+def test_one_that_starts_anew_after_a_silence_has_not_wrapped(silent_ms: int) -> None:
+    """In doubt when it fell silent, or frozen by then; near its end, so that a wrap is possible."""
+    first_uj = MODULUS_UJ - 20 * 10**9
+
+    def truth_uj(now_ns: int) -> int:
+        return now_ns * 10_000 // 10**6
+
+    def shown_uj(now_ns: int) -> int:
+        counted_uj = truth_uj(now_ns - 80 * S)
+        return counted_uj if now_ns >= 80 * S else first_uj + truth_uj(min(now_ns, 12 * S))
+
+    host = Host(shown_uj)
+    host.run(silent_ms * MS)
+    host.run(silent_ms * MS + 5 * S, hears_gpu=False)
+    host.reducer.lost(0, host.now_ns, GapReason.SENSOR_LOST)
+    host.run(80 * S, hears_gpu=False)
+    host.run(90 * S)
+    line = host.line()
+    (gap,) = line.gaps
+    assert (gap.start_mono_ns, gap.lower_uj) == (12 * S, 0)
+    assert line.lower_uj <= truth_uj(90 * S) <= line.upper_uj
+
+
 def test_a_witness_that_takes_minutes_holds_up_nobody() -> None:
     slow = sensor(2, kind=DeviceKind.GPU)
     reducer = Reducer([GPU, OTHER, slow], mono_ns=0, unix_ns=UNIX_NS)
