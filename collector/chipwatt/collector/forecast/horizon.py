@@ -236,14 +236,19 @@ class Horizon:
     def _by_the_minute(self, closed: Closed, which: Array) -> Array:
         """Return what is shown to who sees no second, but for its coarse steps; mW.
 
-        NaN for kinds of node of which fewer than ``LEAST_HOSTS`` stand behind this window.
+        NaN for kinds of node of whose predictions fewer than ``LEAST_HOSTS`` stand behind this
+        window: one host among seven of which nothing was predicted yet is a host alone.
         """
         nodes, cohorts = self._parts.nodes, self._parts.cohorts
-        hosts = np.bincount(nodes.kinds[which], nodes.hosts[which], KINDS)[nodes.kinds[which]]
         base_mw = closed.minute_share[which] * nodes.scale_mw[which]
         margin_mw = closed.minute_margins[:, cohorts.of[which]] * nodes.scale_mw[which]
-        base_mw[hosts < LEAST_HOSTS - _PARTS_OF_HOSTS] = np.nan
-        return minute_peak_mw(base_mw, margin_mw, nodes.cap_mw(which))
+        peak_mw = minute_peak_mw(base_mw, margin_mw, nodes.cap_mw(which))
+        kinds = nodes.kinds[which]
+        for row in peak_mw:
+            said = ~np.isnan(row)
+            hosts = np.bincount(kinds[said], nodes.hosts[which][said], KINDS)
+            row[hosts[kinds] < LEAST_HOSTS - _PARTS_OF_HOSTS] = np.nan
+        return peak_mw
 
     def state(self) -> State:
         return {

@@ -121,6 +121,23 @@ def test_by_the_minute_windows_of_few_hosts_are_not_entered(hosts: float, *, tol
     assert sums[..., Predictor.BY_THE_MINUTE, :, 6, 0].any() == told
 
 
+def test_a_host_among_others_that_are_cold_is_a_host_alone() -> None:
+    alone = Forecaster([NodeSpec("a", 6, "old", RATED_MW, RATED_MW)], CONFIG)
+    feed(alone, noise(1, 3_000))
+    new = [NodeSpec(f"n{n}", 6, "new", RATED_MW, RATED_MW) for n in range(7)]
+    fleet = Forecaster([NodeSpec("a", 6, "old", RATED_MW, RATED_MW), *new], CONFIG)
+    fleet.restore(alone.state())
+    entered, before = set(), 0.0
+    for second, row in enumerate(noise(8, 1_500, seed=1), START_S + 3_000):
+        fleet.step(second, row, row)
+        sums = fleet.state()["book.sums"] if second % 10 == 5 else None
+        if sums is not None:
+            after = float(sums[:, 0, Predictor.BY_THE_MINUTE, 0, 6, 0].sum())
+            entered.add(after - before)
+            before = after
+    assert entered == {0.0, 8.0}
+
+
 @pytest.mark.parametrize(
     "config",
     [ForecastConfig((60, 600)), ForecastConfig((60, 600, 3_600), lag_s=1)],
