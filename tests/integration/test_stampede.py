@@ -93,7 +93,7 @@ def test_a_stampede_is_shed_by_code_and_everybody_gets_through(tmp_path: Path) -
             await ingest.drain()
             await server.stop(None)
             store.close()
-        assert ingest.admission.shed == len(crowd.hints_s) >= AGENTS - ROOM - 64
+        assert ingest.admission.shed == len(crowd.hints_s) > AGENTS - 2 * ROOM
         assert crowd.most_connected <= ROOM + 64
         assert min(crowd.hints_s) >= OPENINGS_DELAY_S[0]
         assert max(crowd.hints_s) <= STREAMS_DELAY_S[1]

@@ -243,11 +243,9 @@ class Horizon:
         base_mw = closed.minute_share[which] * nodes.scale_mw[which]
         margin_mw = closed.minute_margins[:, cohorts.of[which]] * nodes.scale_mw[which]
         peak_mw = minute_peak_mw(base_mw, margin_mw, nodes.cap_mw(which))
-        kinds = nodes.kinds[which]
-        for row in peak_mw:
-            said = ~np.isnan(row)
-            hosts = np.bincount(kinds[said], nodes.hosts[which][said], KINDS)
-            row[hosts[kinds] < LEAST_HOSTS - _PARTS_OF_HOSTS] = np.nan
+        kinds, said = nodes.kinds[which], ~np.isnan(peak_mw).any(axis=0)
+        hosts = np.bincount(kinds[said], nodes.hosts[which][said], KINDS)
+        peak_mw[:, hosts[kinds] < LEAST_HOSTS - _PARTS_OF_HOSTS] = np.nan
         return peak_mw
 
     def state(self) -> State:

@@ -53,30 +53,28 @@ class Tally:
         with told(self.path, "open the list of commits"):
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         self._uncounted: deque[Commit] = deque(maxlen=SLOTS)
-        self._trouble = False
 
     def note(self, commit: Commit) -> None:
         """Take note of a commit that is on the disk, and of those that could not be noted.
 
         Never fails: whoever is told of an error makes the same commit once more.
         """
+        was_behind = bool(self._uncounted)
         self._uncounted.append(commit)
         try:
             while self._uncounted:
                 self._write(self._uncounted[0])
                 self._uncounted.popleft()
         except StoreError as error:
-            if not self._trouble:
+            if not was_behind:
                 _log.warning(
                     "commits are stored, but cannot be counted: until they are, none of them "
                     "would be missed if the log lost them",
                     reason=str(error),
                 )
-            self._trouble = True
         else:
-            if self._trouble:
+            if was_behind:
                 _log.info("commits are counted again")
-            self._trouble = False
 
     def _write(self, commit: Commit) -> None:
         packed = _SLOT.pack(

@@ -130,8 +130,8 @@ def test_a_host_among_others_that_are_cold_is_a_host_alone() -> None:
     entered, before = set(), 0.0
     for second, row in enumerate(noise(8, 1_500, seed=1), START_S + 3_000):
         fleet.step(second, row, row)
-        sums = fleet.state()["book.sums"] if second % 10 == 5 else None
-        if sums is not None:
+        if second % 10 == 5:
+            sums = fleet.state()["book.sums"]
             after = float(sums[:, 0, Predictor.BY_THE_MINUTE, 0, 6, 0].sum())
             entered.add(after - before)
             before = after
